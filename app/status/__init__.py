@@ -1,0 +1,1 @@
+"""The status page: what runs, how it is, and what left the machine."""

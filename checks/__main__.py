@@ -1,0 +1,44 @@
+"""The process in which the checks run: a ``Spec`` on standard input, lines of progress and then the rows on output."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from checks.plugin import Plugin, Spec
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    spec: Spec = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    # What pytest and the libraries print is no part of the answer.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def send(kind: str, value: object) -> None:
+        pickle.dump((kind, value), answers)
+        answers.flush()
+
+    plugin = Plugin(spec, lambda line: send("say", line))
+    folder = spec.site.evidence(spec.plan.stack)
+    arguments = ["-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), "--import-mode=importlib"]
+    arguments += ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist", "-p", "no:testinfra", "-s"]
+    if spec.keyword is None and spec.control is None:
+        arguments.append(f"--junitxml={folder / 'junit.xml'}")
+    if spec.keyword is not None:
+        arguments += ["-k", spec.keyword]
+    code = pytest.main([*arguments, str(HERE)], plugins=[plugin])
+    if code in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED):
+        return int(code)
+    plugin.finish()
+    send("rows", plugin.rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""What a run of the checks leaves behind: rows for people, a report and JUnit for auditors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.errors import MaiaError
+from infra.plan import Plan
+
+HERE = Path(__file__).parent
+OUTCOMES = ("passed", "failed", "skipped", "waived")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One check and what came of it."""
+
+    check: str
+    """``subject[part-rule]``."""
+    host: str
+    part: str
+    """Empty where the check concerns no single part."""
+    controls: tuple[str, ...]
+    observed: Any
+    expected: Any
+    outcome: str
+    """One of ``OUTCOMES``."""
+    reason: str
+    """Why it failed, was skipped or waived."""
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiver:
+    """A failing check that a person accepts until a day."""
+
+    check: str
+    """A check or ``subject.rule``; ``*`` stands for anything."""
+    reason: str
+    expires: date
+
+    def covers(self, check: str, key: str, today: date) -> bool:
+        # Brackets are part of a check's name here, not a set of characters.
+        pattern = self.check.replace("[", "[[]")
+        return self.expires >= today and (fnmatchcase(check, pattern) or fnmatchcase(key, pattern))
+
+
+@cache
+def controls() -> Mapping[str, tuple[str, ...]]:
+    """Control ids by ``subject.rule``, from ``controls.yaml``."""
+    document = yaml.safe_load((HERE / "controls.yaml").read_text())
+    return {key: tuple(ids) for key, ids in document["checks"].items()}
+
+
+@cache
+def titles() -> Mapping[str, str]:
+    """What each control id asks for."""
+    found: dict[str, str] = yaml.safe_load((HERE / "controls.yaml").read_text())["controls"]
+    return found
+
+
+def waivers(*files: Path) -> list[Waiver]:
+    """The waivers of all ``files`` that exist.
+
+    Raises:
+        MaiaError: one lacks its reason or expiry, by file.
+    """
+    found = []
+    for file in files:
+        for number, entry in enumerate((yaml.safe_load(file.read_text()) or []) if file.exists() else [], 1):
+            try:
+                check, reason, expires = entry["check"], entry["reason"], entry["expires"]
+                if set(entry) != {"check", "reason", "expires"} or not (check and reason and type(expires) is date):
+                    raise ValueError
+            except (KeyError, TypeError, ValueError):
+                raise MaiaError(
+                    f"waiver {number} needs check, reason and expires (a date), and nothing else",
+                    where=str(file),
+                    mend="correct it",
+                ) from None
+            found.append(Waiver(check=check, reason=reason, expires=expires))
+    return found
+
+
+def report(plan: Plan, host: str, engine: str, rows: list[Row], began: datetime) -> dict[str, Any]:
+    """The evidence as plain data."""
+    return {
+        "stack": plan.stack,
+        "host": host,
+        "began": began.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "plan": plan.hash,
+        "docker": engine,
+        "images": {container.part: container.image_id for container in plan.containers},
+        "absent": [dataclasses.asdict(absent) for absent in plan.absent],
+        "deviations": [
+            {"part": container.part, **dataclasses.asdict(deviation)}
+            for container in plan.containers
+            for deviation in container.deviations
+        ],
+        "counts": counts(rows),
+        "controls": {control: title for control, title in titles().items() if any(control in r.controls for r in rows)},
+        "checks": [dataclasses.asdict(row) for row in rows],
+    }
+
+
+def counts(rows: list[Row]) -> dict[str, int]:
+    return {outcome: sum(row.outcome == outcome for row in rows) for outcome in OUTCOMES}
+
+
+def write(path: Path, text: str) -> None:
+    """Put ``text`` at ``path``, at once, readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.chmod(0o600)
+    os.replace(partial, path)
+
+
+def write_report(folder: Path, document: dict[str, Any]) -> None:
+    write(folder / "report.json", json.dumps(document, indent=2, default=plain) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it."""
+    if isinstance(value, (set, frozenset, tuple)):
+        return sorted(value, key=str) if not isinstance(value, tuple) else list(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

@@ -1,0 +1,182 @@
+"""What is tried from inside each container, computed from the plan, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from checks import probe as program
+from checks.facts import Facts, NotThere
+from infra.catalog.model import Zone
+from infra.plan import EXIT_PORT, EXIT_PROXY, Container, Plan
+
+MACHINE = "machine"
+"""The place that is no container: the machine itself."""
+SECONDS = 1.5
+"""Patience for one attempt. Everything asked is on this machine, so an answer takes milliseconds."""
+
+Flow = tuple[str, str, int]
+"""From a part, to a part, to its port."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    outcome: str
+    """``open``, ``other`` (somebody else answered), ``silent`` or an errno name."""
+    text: str
+
+    @property
+    def reached(self) -> bool:
+        return self.outcome in ("open", "other")
+
+
+@dataclass(frozen=True)
+class Probes:
+    answers: dict[str, dict[str, Answer]]
+    """By place, then by name of the attempt."""
+    resolvers: dict[str, str]
+    """By place: what became of a question for an outside name."""
+
+    def of(self, place: str, prefix: str) -> dict[str, Answer]:
+        """The answers whose names begin with ``prefix``, without it.
+
+        Raises:
+            NotThere: nothing was tried, because the container does not run.
+        """
+        if place not in self.answers:
+            raise NotThere(f"{place} does not run")
+        return {
+            name.removeprefix(prefix): answer
+            for name, answer in self.answers[place].items()
+            if name.startswith(prefix)
+        }
+
+    def talk(self, name: str) -> Answer:
+        """The one answer to an attempt that was made from one place only."""
+        found = [answers[f"talk:{name}"] for answers in self.answers.values() if f"talk:{name}" in answers]
+        if not found:
+            raise NotThere(f"{name} could not be tried: its part does not run")
+        return found[0]
+
+
+def shared(one: Container, other: Container) -> list[str]:
+    """Zones in which both are."""
+    return [zone for zone in one.addresses if zone in other.addresses]
+
+
+def flows(plan: Plan) -> set[Flow]:
+    """Who must reach whom for the appliance to do its work."""
+    found: set[Flow] = {("prometheus", target.part, target.scrape.port) for target in plan.targets}
+    found |= {("gateway", route.part, route.route.port) for route in plan.routes}
+    found |= {(c.part, other, plan.container(other).ports[0]) for c in plan.containers for other in c.after}
+    found |= {(grant.part, EXIT_PROXY, EXIT_PORT) for grant in plan.grants}
+    return {flow for flow in found if flow[0] != flow[1] and plan.has(flow[0]) and plan.has(flow[1])}
+
+
+def probe(plan: Plan, facts: Facts, sealing: bytes | None) -> Probes:
+    """Try everything at once, in one helper process.
+
+    Args:
+        sealing: a request to the S3 route, where there is one.
+    """
+    pids = {c.part: facts.containers[c.name].pid for c in plan.containers if c.name in facts.containers}
+    order = {
+        "seconds": SECONDS,
+        "listen": list(facts.machine_addresses),
+        "from": {part: pid for part, pid in pids.items() if pid} | {MACHINE: 0},
+        "attempts": {
+            **{c.part: [*_others(plan, c), *_machine(facts), *_talks(plan, c, sealing)] for c in plan.containers},
+            MACHINE: [*_machine(facts), *_published(plan)],
+        },
+    }
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", program.__file__], input=json.dumps(order), capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"the probe failed: {done.stderr.strip().splitlines()[-1:]}")
+    found = json.loads(done.stdout)
+    return Probes(
+        answers={
+            place: {name: Answer(each["outcome"], each["answer"]) for name, each in result["attempts"].items()}
+            for place, result in found.items()
+        },
+        resolvers={place: result["resolver"] for place, result in found.items() if "resolver" in result},
+    )
+
+
+def _others(plan: Plan, source: Container) -> Iterator[dict[str, Any]]:
+    for other in plan.containers:
+        if other is source:
+            continue
+        for zone, address in other.addresses.items():
+            if Zone.OUTSIDE in source.addresses and zone not in source.addresses:
+                continue  # from there it would leave the machine
+            for port in other.ports:
+                yield _attempt(f"part:{other.part}:{port}@{zone}", address, port)
+
+
+def _machine(facts: Facts) -> Iterator[dict[str, Any]]:
+    for address in facts.machine_addresses:
+        yield _attempt(f"tcp:{address}", address, 0)
+        yield _attempt(f"udp:{address}", address, 0, kind="udp")
+
+
+def _published(plan: Plan) -> Iterator[dict[str, Any]]:
+    for container in plan.containers:
+        for port in container.published:
+            address = "127.0.0.1" if port.address == "0.0.0.0" else port.address  # noqa: S104 - read, not bound
+            # Not a word of TLS: the gateway says so, while a forwarder with nobody behind it says nothing.
+            yield _attempt(f"published:{port.address}:{port.port}", address, port.port, _http("GET", "/"))
+
+
+def _attempt(
+    name: str, address: str, port: int, send: bytes = b"", kind: Literal["tcp", "udp"] = "tcp"
+) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "address": address, "port": port, "send": send.hex()}
+
+
+def _talks(plan: Plan, source: Container, sealing: bytes | None) -> Iterator[dict[str, Any]]:
+    """Requests that the part behind must refuse, each from the first part that could make it."""
+    for part, port, zone, requests in (
+        ("postgres", 5432, Zone.DATA, {"postgres-plain": _postgres_startup("postgres")}),
+        ("redis", 6379, Zone.DATA, {"redis-default": b'PING\r\nAUTH default ""\r\n'}),
+        ("s3", 9000, Zone.DATA, S3_REQUESTS | ({"s3-sealing": sealing} if sealing else {})),
+        (EXIT_PROXY, EXIT_PORT, Zone.EXIT, {"exit-ungranted": _connect("refused.invalid", 443)}),
+    ):
+        if plan.has(part) and source.part == _neighbour(plan, part, zone):
+            for name, request in requests.items():
+                yield _attempt(f"talk:{name}", plan.container(part).addresses[zone], port, request)
+
+
+def _neighbour(plan: Plan, part: str, zone: Zone) -> str:
+    """The first part beside ``part`` in ``zone``; itself where it is alone."""
+    granted = {grant.part for grant in plan.grants}
+    beside = (c.part for c in plan.containers if c.part != part and zone in c.addresses and c.part not in granted)
+    return next(beside, part)
+
+
+def _postgres_startup(user: str) -> bytes:
+    """The first message of a client that does not ask for TLS."""
+    body = struct.pack(">I", 3 << 16) + f"user\0{user}\0database\0postgres\0\0".encode()
+    return struct.pack(">I", len(body) + 4) + body
+
+
+def _connect(host: str, port: int) -> bytes:
+    return f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
+
+
+def _http(method: str, path: str, *headers: str) -> bytes:
+    lines = (f"{method} {path} HTTP/1.1", "Host: s3", "Connection: close", "Content-Length: 0", *headers)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+S3_REQUESTS = {
+    "s3-anonymous": _http("GET", "/"),
+    "s3-admin-hidden": _http("GET", "/minio/admin/v3/info"),
+    "s3-replication-query": _http("PUT", "/maia-check/x?X-Minio-Replication-Server-Side-Encryption-Iv=AAAA"),
+}

@@ -1,0 +1,90 @@
+"""The object store as this machine's root reaches it: over the S3 route's administrative socket."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import urllib3
+from docker.transport.unixconn import UnixHTTPConnectionPool
+from minio import Minio, MinioAdmin
+from minio.credentials import StaticProvider
+from minio.error import S3Error
+
+from infra.plan import Plan
+from infra.site import Site
+
+TIMEOUT = 10
+"""Seconds for one request."""
+BUCKET = "maia-check"
+OBJECT = "sealed"
+SEALING = {
+    "X-Minio-Replication-Server-Side-Encryption-Iv": "A" * 44,
+    "X-Minio-Replication-Server-Side-Encryption-Seal-Algorithm": "DAREv2-HMAC-SHA256",
+    "X-Minio-Replication-Server-Side-Encryption-Sealed-Key": "A" * 88,
+}
+"""With these, an object becomes one that nobody can read (GHSA-3rh2-v3gr-35p9)."""
+
+
+class _Socket(urllib3.PoolManager):
+    """urllib3 over one unix socket, whatever host the URL names."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._pool = UnixHTTPConnectionPool("http://localhost", path)
+
+    def connection_from_host(self, *_: Any, **__: Any) -> urllib3.HTTPConnectionPool:
+        pool: urllib3.HTTPConnectionPool = self._pool
+        return pool
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:
+        return super().urlopen(method, url, redirect, **{"timeout": TIMEOUT, **kw})
+
+
+class Store:
+    """The store of one stack."""
+
+    def __init__(self, plan: Plan, site: Site) -> None:
+        self._socket = _Socket(str(site.sockets(plan.stack) / "s3" / "admin.sock"))
+        root = json.loads((site.files(plan.stack) / "administrators" / "minio").read_text())
+        self._user, self._password = root["user"], root["password"]
+
+    def objects(self, user: str = "", password: str = "") -> Minio:
+        """As root, or as ``user``."""
+        return Minio(
+            "localhost",
+            access_key=user or self._user,
+            secret_key=password or self._password,
+            secure=False,
+            http_client=self._socket,
+            region="us-east-1",
+        )
+
+    @property
+    def admin(self) -> MinioAdmin:
+        provider = StaticProvider(self._user, self._password)
+        return MinioAdmin(endpoint="localhost", credentials=provider, secure=False, http_client=self._socket)
+
+    def sealing_request(self, host: str) -> bytes:
+        """A signed upload through the S3 route at ``host`` with headers that it must take out."""
+        client = self.objects()
+        if not client.bucket_exists(BUCKET):
+            client.make_bucket(BUCKET)
+        signer = Minio(host, access_key=self._user, secret_key=self._password, secure=False, region="us-east-1")
+        url = signer.presigned_put_object(BUCKET, OBJECT, expires=timedelta(minutes=1))
+        lines = [f"PUT {url.removeprefix(f'http://{host}')} HTTP/1.1", f"Host: {host}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in SEALING.items()]
+        return "\r\n".join([*lines, "Content-Length: 4", "", "maia"]).encode()
+
+    def read_back(self) -> str:
+        """What became of that upload; removes it."""
+        client = self.objects()
+        try:
+            with client.get_object(BUCKET, OBJECT) as answer:
+                return answer.data.decode()
+        except S3Error as error:
+            return str(error.code)
+        finally:
+            client.remove_object(BUCKET, OBJECT)
+            client.remove_bucket(BUCKET)

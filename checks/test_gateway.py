@@ -1,0 +1,154 @@
+"""The gateway: what its TLS accepts, what its answers carry, whom it turns away."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import warnings
+from datetime import UTC, datetime
+
+import pytest
+import requests
+from cryptography import x509
+
+from checks.facts import Facts
+from checks.plugin import Case, Expect, cases
+from checks.slo import authority, gateway_address, session
+from infra.plan import GatewayRoute, Plan
+from infra.site import Site
+
+DAYS = 30
+OLD = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1}
+NEW = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+HSTS = "Strict-Transport-Security"
+HEADERS = (
+    HSTS,
+    "Content-Security-Policy",
+    "X-Content-Type-Options",
+    "Referrer-Policy",
+    "X-Frame-Options",
+)
+DEFAULTS = (("admin", "admin"), ("operator", "operator"), ("operator", "password"), ("admin", ""))
+
+
+@cases(lambda plan: [Case(rule, c.part) for c in plan.containers if c.certificate for rule in ("issuer", "names", "days")])
+def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
+    part = plan.container(case.part)
+    found = x509.load_pem_x509_certificate((site.files(plan.stack) / part.part / "secrets" / "tls.crt").read_bytes())
+    if case.rule == "issuer":
+        issuer = x509.load_pem_x509_certificate(authority(plan, site).read_bytes())
+        try:
+            found.verify_directly_issued_by(issuer)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it
+            return expect(f"{type(error).__name__}: {error}", "issued by the internal CA")
+        return expect(True, True)
+    if case.rule == "names":
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        shown = {str(name.value) for name in names}
+        return expect(shown, {*part.certificate, *(plan.names if part.published else ())})
+    left = (found.not_valid_after_utc - datetime.now(UTC)).days
+    return expect.that(left > DAYS, f"{left} days left", f"more than {DAYS}")
+
+
+def _handshake(plan: Plan, site: Site, version: ssl.TLSVersion | None, name: str) -> str:
+    """The protocol agreed on, or why there was none."""
+    context = ssl.create_default_context(cafile=str(authority(plan, site)))
+    if version is not None:
+        context.check_hostname = False
+        # This machine's own policy must not stand in for the gateway's.
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = version
+    address = gateway_address(plan)
+    assert address  # noqa: S101 - only asked where there is a gateway
+    try:
+        with (
+            socket.create_connection(address, timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=name) as wrapped,
+        ):
+            return str(wrapped.version())
+    except ssl.SSLError as error:
+        return str(error.reason or error)
+    except OSError as error:
+        return type(error).__name__
+
+
+def _gateway(plan: Plan) -> bool:
+    return plan.has("gateway")
+
+
+@cases(
+    lambda plan: [
+        *(Case(f"{version}-refused") for version in OLD),
+        *(Case(f"{version}-accepted") for version in NEW),
+        *(Case("name", name) for name in plan.names),
+    ]
+    if _gateway(plan)
+    else []
+)
+def test_tls(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
+    if case.rule == "name":
+        found = _handshake(plan, site, None, case.part)
+        return expect.that(found.startswith("TLSv"), found, f"a certificate for {case.part} from the internal CA")
+    version, _, _ = case.rule.partition("-")
+    found = _handshake(plan, site, (OLD | NEW)[version], plan.names[0])
+    if version in NEW:
+        return expect(found, f"TLSv{version}")
+    if found == "NO_PROTOCOLS_AVAILABLE":
+        pytest.skip(f"OpenSSL of this machine cannot speak TLS {version}")
+    return expect.that(not found.startswith("TLSv"), found, "refused")
+
+
+@cases(
+    lambda plan: [
+        # For localhost, Strict-Transport-Security would force every other port of the owner's machine to TLS.
+        *(Case("header", name) for name in HEADERS if name != HSTS or plan.names[0] != "localhost"),
+        *(Case(rule) for rule in ("version-hidden", "unknown-host", "plain-on-tls", "plain-on-loopback")),
+        *(Case("login-asked", route.part, route) for route in plan.routes if route.route.operator),
+        *([Case("default-credentials")] if any(route.route.operator for route in plan.routes) else []),
+    ]
+    if _gateway(plan)
+    else []
+)
+def test_gateway(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect) -> None:
+    if case.rule == "plain-on-loopback":
+        part = facts.container(plan.container("gateway").name)
+        bindings = (part.inspect["NetworkSettings"]["Ports"] or {}).get("8080/tcp") or []
+        return expect({each["HostIp"] for each in bindings} - {"127.0.0.1"}, set())
+    client, base = session(plan, site)
+    if case.rule == "header":
+        return expect.that(bool(found := client.get(base, timeout=5).headers.get(case.part)), found, "present")
+    if case.rule == "version-hidden":
+        shown = client.get(base, timeout=5).headers.get("Server", "")
+        return expect.that(not any(letter.isdigit() for letter in shown), shown, "no version")
+    if case.rule == "unknown-host":
+        answer = _status(client, f"{base}/", {"Host": "unknown.invalid"})
+        return expect.that(answer in ("421", "closed"), answer, "421, or closed")
+    if case.rule == "plain-on-tls":
+        return expect(_status(client, base.replace("https:", "http:")), "400")
+    if case.rule == "login-asked":
+        return expect(_status(client, _question(base, case.subject)), "401")
+    guarded = next(route for route in plan.routes if route.route.operator)
+    tried = {pair: _status(client, _question(base, guarded), auth=pair) for pair in DEFAULTS}
+    return expect({f"{user}/{password}": status for (user, password), status in tried.items() if status != "401"}, {})
+
+
+def _question(base: str, route: GatewayRoute) -> str:
+    """Something that the part behind would answer."""
+    return f"{base}{route.route.path}{'api/v1/query?query=up' if route.part == 'prometheus' else ''}"
+
+
+def _status(
+    client: requests.Session, url: str, headers: dict[str, str] | None = None, auth: tuple[str, str] | None = None
+) -> str:
+    try:
+        return str(client.get(url, headers=headers, auth=auth, timeout=5, allow_redirects=False).status_code)
+    except requests.ConnectionError:
+        return "closed"
+
+
+@cases(lambda plan: [Case("default-credentials")] if plan.has("grafana") and _gateway(plan) else [])
+def test_grafana(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
+    client, base = session(plan, site)
+    expect(_status(client, f"{base}/grafana/api/user", auth=("admin", "admin")), "401")

@@ -1,0 +1,63 @@
+"""The appliance measures itself, and keeps what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg
+import pytest
+
+from checks.plugin import Case, Expect, cases
+from checks.slo import LIMIT, Measurements, p99, settled
+from infra.plan import Plan
+from infra.site import Site
+
+QUIET = ("Watchdog",)
+"""Alerts that always fire, to show that alerting works."""
+
+
+@pytest.fixture(scope="module")
+def measurements(plan: Plan, site: Site, secrets: Mapping[str, str]) -> Measurements:
+    if "operator" not in secrets:
+        pytest.skip("the operator's password was not given")
+    return Measurements(plan, site, secrets["operator"])
+
+
+def _measured(plan: Plan) -> bool:
+    return plan.has("prometheus") and plan.has("gateway")
+
+
+@cases(lambda plan: [Case(rule) for rule in ("present", "up", "probes")] if _measured(plan) else [])
+def test_scrapes(case: Case, plan: Plan, measurements: Measurements, expect: Expect) -> None:
+    planned = {f"{target.part}:{target.scrape.port}" for target in plan.targets}
+    if case.rule == "present":
+        return expect(set(measurements.targets()), planned)
+    if case.rule == "up":
+        return expect(settled(measurements.targets, "up", planned), dict.fromkeys(planned, "up"))
+    probed = {probe.part for probe in plan.probes}
+    found = settled(measurements.probes, "1", probed)
+    return expect({part: value for part, value in found.items() if value != "1" or part in probed}, dict.fromkeys(probed, "1"))
+
+
+@cases(lambda plan: [Case("none-firing")] if _measured(plan) else [])
+def test_alerts(case: Case, measurements: Measurements, expect: Expect) -> None:
+    found = measurements.query('ALERTS{alertstate="firing"}')
+    expect(sorted({each["metric"]["alertname"] for each in found} - set(QUIET)), [])
+
+
+@cases(
+    lambda plan: [
+        *([Case("prometheus")] if _measured(plan) else []),
+        *([Case("postgres")] if plan.has("postgres") else []),
+    ]
+)
+def test_latency(case: Case, plan: Plan, site: Site, request: pytest.FixtureRequest, expect: Expect) -> None:
+    """The p99 of small queries, as their users meet it."""
+    if case.rule == "prometheus":
+        measurements: Measurements = request.getfixturevalue("measurements")
+        found = p99(lambda: measurements.query("up"))
+    else:
+        socket = str(site.sockets(plan.stack) / "postgres")
+        with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as link:
+            found = p99(lambda: link.execute("select count(*) from pg_class").fetchone())
+    expect.that(found < LIMIT, f"{found * 1000:.1f} ms", f"below {LIMIT * 1000:.0f} ms")

@@ -1,0 +1,1 @@
+"""How the appliance is built: configuration to plan to resources."""

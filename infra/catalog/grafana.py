@@ -1,0 +1,31 @@
+"""Grafana, from its official image by digest where one is to be had."""
+
+from __future__ import annotations
+
+from infra.catalog import probes
+from infra.catalog.model import File, Limits, Route, Service, Volume, Zone
+
+SERVICE = Service(
+    name="grafana",
+    title="Dashboards: Grafana",
+    image="grafana",
+    archive_only=True,
+    zones=(Zone.APPS, Zone.OPS),
+    ports=(3000,),
+    env={
+        "GF_PATHS_CONFIG": "/run/secrets/grafana.ini",
+        "GF_PATHS_PROVISIONING": "/etc/maia/provisioning",
+    },
+    files=(
+        File(path="/run/secrets/grafana.ini", template="grafana/grafana.ini.j2"),
+        File(path="/etc/maia/provisioning/datasources/prometheus.yml", template="grafana/datasources.yml.j2"),
+        File(path="/etc/maia/provisioning/dashboards/maia.yml", template="grafana/dashboards.yml.j2"),
+        File(path="/etc/maia/dashboards/appliance.json", template="grafana/appliance.json.j2"),
+    ),
+    secrets=("grafana-admin",),
+    volumes=(Volume(name="data", path="/var/lib/grafana"),),
+    routes=(Route(path="/grafana/", port=3000),),
+    health=probes.http(3000, "/api/health", contains='"database"'),
+    limits=Limits(memory=512, cpus=1),
+    after=("prometheus",),
+)

@@ -1,0 +1,35 @@
+"""The status page: what runs, how it is, and what left the machine; readable without JavaScript."""
+
+from __future__ import annotations
+
+from infra.catalog import probes
+from infra.catalog.model import File, Limits, Route, Scrape, Service, Zone
+
+SERVICE = Service(
+    name="status",
+    title="Status page",
+    image="app",
+    version_of="maia",
+    zones=(Zone.APPS, Zone.OPS, Zone.EXIT),
+    ports=(8000,),
+    command=(
+        "python3",
+        "-m",
+        "granian",
+        "--interface",
+        "asgi",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "8000",
+        "--no-ws",
+        "app.status.main:app",
+    ),
+    env={"MAIA_PLAN": "/etc/maia/plan.json", "MAIA_PROMETHEUS": "http://prometheus:9090", "MAIA_EXIT": "http://exit:3128"},
+    files=(File(path="/etc/maia/plan.json", template="status/plan.json.j2", live=True),),
+    routes=(Route(path="/status/", port=8000, operator=True),),
+    scrape=(Scrape(port=8000),),
+    health=probes.http(8000, "/health", contains='"prometheus": "ok"'),
+    limits=Limits(memory=192, cpus=1),
+    after=("prometheus",),
+)

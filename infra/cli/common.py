@@ -1,0 +1,105 @@
+"""What several verbs share: the stack they work on, its lock, the engine, and work done side by side."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from infra.errors import MaiaError
+from infra.site import Site
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from infra.engine import Engine
+    from infra.stack import Stack
+
+Say = Callable[[str], None]
+
+
+def selected(args: argparse.Namespace) -> Stack:
+    """The stack that the command line names."""
+    from infra.stack import Stack
+
+    return Stack(args.stack, Site.current())
+
+
+def started(args: argparse.Namespace) -> Stack:
+    """The same, where it must have been brought up or initialised before."""
+    stack = selected(args)
+    if not stack.exists():
+        raise MaiaError(f"no stack {stack.name!r} here yet", mend=f"maia up --stack {stack.name}")
+    return stack
+
+
+def engine(stack: Stack, say: Say) -> Engine:
+    """The engine, built if it must be, on ``stack``."""
+    from infra.engine import Engine
+    from infra.toolchain import pulumi
+
+    return Engine(pulumi.prepare(say), stack.site, stack.name)
+
+
+def running(stack: Stack, part: str) -> Container:
+    """The container of a part, whatever its state.
+
+    Raises:
+        MaiaError: there is no such part, or it has no container.
+    """
+    from infra import health
+    from infra.config import nearest
+
+    known = [container.part for container in stack.plan.containers]
+    if part not in known:
+        reasons = [f"it is absent: {absent.reason}" for absent in stack.plan.absent if absent.part == part]
+        raise MaiaError(f"no part {part!r}", mend=reasons[0] if reasons else nearest(part, known))
+    found = health.find(health.client(), stack.plan.container(part).name)
+    if found is None:
+        raise MaiaError("has no container", where=part, mend=f"maia up --stack {stack.name}")
+    return found
+
+
+@contextmanager
+def locked(stack: Stack, verb: str) -> Iterator[None]:
+    """Be the only verb that changes ``stack``.
+
+    Raises:
+        MaiaError: another one is; says which, its process and since when.
+    """
+    path = stack.site.lock(stack.name)
+    stack.site.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise MaiaError(
+                f"held by {file.read().strip() or 'another maia'}",
+                where=f"stack {stack.name}",
+                mend="wait for it to end, or stop it with Ctrl-C",
+            ) from None
+        file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        file.write(f"maia {verb} (pid {os.getpid()}) since {since}\n")
+        file.flush()
+        yield
+
+
+def together(*jobs: Callable[[], Any]) -> list[Any]:
+    """Run the jobs side by side; the first failure is raised at once, without waiting for the others."""
+    pool = ThreadPoolExecutor(len(jobs))
+    futures = [pool.submit(job) for job in jobs]
+    try:
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

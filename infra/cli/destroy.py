@@ -1,0 +1,65 @@
+"""Remove the stack and everything of it, data and secrets included."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from infra.cli import common
+from infra.errors import MaiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra.stack import Stack
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", metavar="NAME", help="the stack's name, instead of typing it")
+
+
+def run(args: argparse.Namespace) -> int:
+    from infra import leftovers
+    from infra.progress import Progress
+
+    stack = common.started(args)
+    _confirm(stack.name, args.yes)
+    with common.locked(stack, "destroy"):
+        with Progress() as progress:
+            with progress.step("engine") as say:
+                engine = common.engine(stack, say)
+            with progress.step("pulumi destroy") as say:
+                if engine.exists():
+                    engine.recover(say)
+                    engine.destroy(say)
+            with progress.step("leftovers") as say:
+                leftovers.remove_all(stack.name, say)
+                _remove_files(stack, say)
+                if engine.exists():
+                    engine.remove_stack()
+                stack.file.unlink(missing_ok=True)
+        stack.site.lock(stack.name).unlink(missing_ok=True)
+    print(f"nothing of {stack.name} is left")
+    return 0
+
+
+def _confirm(name: str, typed: str | None) -> None:
+    if typed is None:
+        if not sys.stdin.isatty():
+            raise MaiaError(
+                "asks for the stack's name, and there is no terminal",
+                where="destroy",
+                mend=f"maia destroy --stack {name} --yes {name}",
+            )
+        print(f"This removes the stack {name} with all of its data, secrets and backups' keys, for good.")
+        typed = input("Type the stack's name to go on: ").strip()
+    if typed != name:
+        raise MaiaError(f"{typed!r} is not the stack's name, nothing was removed", where="destroy", mend=f"type {name}")
+
+
+def _remove_files(stack: Stack, say: Callable[[str], None]) -> None:
+    say("removing its files")
+    for folder in (stack.site.files(stack.name), stack.site.sockets(stack.name), stack.site.evidence(stack.name)):
+        shutil.rmtree(folder, ignore_errors=True)

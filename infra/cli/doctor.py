@@ -1,0 +1,22 @@
+"""Say what is wrong and, for each finding, the command that mends it; changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+from infra.cli import common
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    from infra import doctor
+
+    findings = list(doctor.examine(common.selected(args)))
+    for what, mend in findings:
+        print(f"{what}\n    → {mend}")
+    if not findings:
+        print("nothing is wrong")
+    return 1 if findings else 0

@@ -1,0 +1,32 @@
+"""Show what `up` would change, drift of what runs included; changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+from infra.cli import common
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from infra.progress import Progress
+
+    stack = common.started(args)
+    assert stack.plan  # a wrong stack file is told by key
+    with Progress() as progress, progress.step("preview") as say:
+        outcome = common.engine(stack, say).preview(say)
+    console = Console(highlight=False)
+    if not outcome.changes:
+        console.print("nothing to change: what runs is what the plan says")
+        return 0
+    table = Table("change", "kind", "name", "because of", box=None, pad_edge=False)
+    for change in outcome.changes:
+        table.add_row(change.operation, change.kind, change.name, " ".join(change.keys))
+    console.print(table)
+    return 0

@@ -1,0 +1,87 @@
+"""Show how each part is doing."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING
+
+from infra.cli import common
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from infra.health import PartState
+    from infra.plan import Plan
+
+INTERVAL = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as data")
+    parser.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+
+
+def run(args: argparse.Namespace) -> int:
+    from infra import health
+
+    stack = common.started(args)
+    plan, client = stack.plan, health.client()
+    states = health.states(plan, client)
+    if args.json:
+        print(json.dumps(_data(plan, states), indent=2))
+    elif args.watch:
+        _watch(plan, lambda: health.states(plan, client))
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(_table(plan, states))
+    return 0 if not plan.running or all(state.well for state in states) else 1
+
+
+def _data(plan: Plan, states: list[PartState]) -> dict[str, object]:
+    return {
+        "stack": plan.stack,
+        "origin": plan.origin,
+        "running": plan.running,
+        "well": all(state.well for state in states),
+        "parts": [dataclasses.asdict(state) | {"well": state.well} for state in states],
+        "absent": [dataclasses.asdict(absent) for absent in plan.absent],
+    }
+
+
+def _table(plan: Plan, states: list[PartState]) -> Table:
+    from rich.table import Table
+
+    well = sum(state.well for state in states)
+    summary = f"{well} of {len(states)} parts are well" if plan.running else "down; its data is kept"
+    table = Table(box=None, pad_edge=False, title=f"stack {plan.stack}: {summary}", title_justify="left")
+    for name in ("part", "state", "health", "memory", "restarts", "version", "image"):
+        table.add_column(name, justify="right" if name in ("memory", "restarts") else "left", no_wrap=name == "part")
+    for state in states:
+        colour = "green" if state.well else "red" if plan.running else "dim"
+        table.add_row(
+            state.part,
+            state.state,
+            f"[{colour}]{state.health or '-'}[/]",
+            f"{state.memory} / {state.limit} MiB",
+            str(state.restarts),
+            state.version,
+            state.image.removeprefix("sha256:")[:12],
+        )
+    for absent in plan.absent:
+        table.add_row(absent.part, "absent", "-", "", "", absent.reason, "")
+    return table
+
+
+def _watch(plan: Plan, look: object) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    assert callable(look)
+    with Live(_table(plan, look()), console=Console(highlight=False), auto_refresh=False) as live:
+        while True:
+            time.sleep(INTERVAL)
+            live.update(_table(plan, look()), refresh=True)

@@ -1,0 +1,92 @@
+"""Run the tests: linters, types and import rules first, then every layer in one pytest run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+LAYERS = ("unit", "app", "system", "security", "chaos")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("layer", nargs="?", choices=(*LAYERS, "all"), default="all")
+    parser.add_argument("--full", action="store_true", help="the long ones too")
+    parser.add_argument("-k", metavar="EXPRESSION", dest="keyword", help="only tests that match; no linters")
+    parser.add_argument("-x", action="store_true", dest="first", help="stop at the first failure")
+
+
+def run(args: argparse.Namespace) -> int:
+    from infra.progress import Progress
+    from infra.site import REPO
+
+    failures = {}
+    if args.keyword is None:
+        with Progress() as progress:
+            for name, command in _static(REPO).items():
+                with progress.step(name):
+                    done = subprocess.run(command, cwd=REPO, env=_environment(), text=True, capture_output=True)
+                if done.returncode:
+                    failures[name] = done.stdout + done.stderr
+    for name, said in failures.items():
+        print(f"---- {name}\n{said.rstrip()}", flush=True)
+    folders = [
+        f"tests/{layer}" for layer in LAYERS if args.layer in (layer, "all") and _has_tests(REPO / "tests" / layer)
+    ]
+    tests = [sys.executable, "-m", "pytest", *(folders or ["tests"])]
+    tests += ["--full"] if args.full else []
+    tests += ["-k", args.keyword] if args.keyword else []
+    tests += ["-x"] if args.first else []
+    code = subprocess.run(tests, cwd=REPO, env=_environment()).returncode
+    if failures:
+        print(f"maia: not clean: {', '.join(failures)} (see above)", file=sys.stderr)
+    return code or bool(failures)
+
+
+def _static(repo: Path) -> dict[str, list[str]]:
+    """Name to command of everything that looks at the code without running it."""
+    python = [sys.executable, "-m"]
+    checks = {
+        "ruff": [*python, "ruff", "check"],
+        "format": [*python, "ruff", "format", "--check"],
+        "mypy": [*python, "mypy"],
+        "imports": [_tool("lint-imports"), "--no-cache"],
+        "shellcheck": [_tool("shellcheck"), *_shell_scripts(repo)],
+    }
+    if (repo / "roles").is_dir():
+        checks["ansible-lint"] = [_tool("ansible-lint"), "--offline", "-q", "roles"]
+    return checks
+
+
+def _tool(name: str) -> str:
+    """A program of our environment."""
+    own = Path(sys.executable).parent / name
+    return str(own) if own.exists() else shutil.which(name) or name
+
+
+def _shell_scripts(repo: Path) -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=repo, text=True, capture_output=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    return [name for name in listed if _is_shell(repo / name)]
+
+
+def _is_shell(path: Path) -> bool:
+    if not path.is_file() or path.is_symlink():
+        return False
+    with path.open("rb") as file:
+        first = file.readline(64)
+    return first.startswith((b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash"))
+
+
+def _has_tests(folder: Path) -> bool:
+    return any(folder.rglob("test_*.py"))
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the environment's programs first on PATH; caches stay out of the clone."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"}

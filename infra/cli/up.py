@@ -1,0 +1,106 @@
+"""Bring the stack up, or to what its file says now, and verify it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from infra.cli import common
+
+if TYPE_CHECKING:
+    from infra.engine import Engine, Outcome
+    from infra.progress import Progress
+    from infra.stack import Stack
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip-checks", action="store_true", help="do not verify it at the end")
+
+
+def run(args: argparse.Namespace) -> int:
+    from infra.cli import check
+    from infra.progress import Progress
+
+    stack = common.selected(args)
+    with common.locked(stack, "up"), Progress() as progress:
+        stack, engine = prepare(stack, progress)
+        if not stack.config.running:
+            engine.configure("maia:running", "true")
+            stack = common.selected(args)
+        outcome = apply(stack, engine, progress)
+        result = None if args.skip_checks else check.verify(stack, engine, progress)
+    _summary(stack, outcome, progress)
+    return 0 if result is None else check.report(result)
+
+
+def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
+    """Everything before the engine's turn: preflight, Docker, engine, images, secrets."""
+    from infra import initialise, preflight
+    from infra.stack import Stack
+
+    with progress.step("preflight") as say:
+        preflight.check(stack.plan, stack.site, say)
+    if preflight.missing():
+        from infra import converge
+        from infra.images import build
+
+        with progress.step("docker") as say:
+            converge.role("docker", {"docker_builder_packages": build.requirements()}, say)
+    engine, _ = common.together(lambda: _engine(stack, progress), lambda: _images(stack, progress))
+    with progress.step("secrets") as say:
+        made = initialise.ensure(Stack(stack.name, stack.site), engine, say)
+        say(f"{len(made)} made" if made else "nothing to make")
+    return Stack(stack.name, stack.site), engine
+
+
+def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
+    """The engine's turn, after what a killed run left behind was put right; then all parts must be healthy."""
+    from infra import health, leftovers
+
+    with progress.step("pulumi up") as say:
+        if engine.recover(say):
+            leftovers.remove(stack.plan, engine.known(), say)
+        outcome = engine.up(say)
+    if stack.plan.running:
+        with progress.step("health") as say:
+            health.wait(stack.plan, health.client(), say)
+    return outcome
+
+
+def _engine(stack: Stack, progress: Progress) -> Engine:
+    with progress.step("engine") as say:
+        return common.engine(stack, say)
+
+
+def _images(stack: Stack, progress: Progress) -> None:
+    from infra import health, owner
+    from infra.images import build, store
+
+    with progress.step("images") as say:
+        names = sorted({c.image for c in stack.plan.containers if c.part not in stack.config.apps})
+        images = build.build(names, say)
+        client = health.client()
+        for image in images.values():
+            say(f"{image.name}: loading")
+            store.load(client, image)
+        for name, app in stack.config.apps.items():
+            say(f"{name}: loading")
+            owner.load(client, name, app)
+
+
+def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    plan = stack.plan
+    changed = ", ".join(f"{count} {what}" for what, count in sorted(outcome.counts.items()) if what != "same")
+    console.print(progress.table())
+    console.print(f"\nchanges: {changed or 'none'}")
+    for container in plan.containers:
+        for port in container.published:
+            console.print(f"listens: {port.address}:{port.port} ({container.part})")
+    console.print(f"open:    {plan.origin}/")
+    console.print(f"log in:  operator, with the password that `maia secrets show operator --stack {plan.stack}` prints")
+    console.print(f"CA:      {stack.site.files(stack.name)} holds ca.crt for your browser")
+    for absent in plan.absent:
+        console.print(f"absent:  {absent.part}: {absent.reason}")

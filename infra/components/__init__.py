@@ -1,0 +1,1 @@
+"""Pulumi resources: what carries the plan out."""

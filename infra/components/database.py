@@ -1,0 +1,169 @@
+"""Databases, roles and logins in the appliance's Postgres, over its administrative socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pulumi
+from psycopg import sql
+from pulumi.dynamic import Resource
+
+from infra.components.dynamic import Properties, Provider
+
+
+@contextmanager
+def administer(socket: str, database: str = "postgres") -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A superuser connection; the socket's folder and peer authentication let only this machine's root in."""
+    with psycopg.connect(host=socket, user="postgres", dbname=database, autocommit=True, connect_timeout=10) as link:
+        yield link
+
+
+def _exists(link: psycopg.Connection[tuple[Any, ...]], catalog: str, column: str, name: str) -> bool:
+    query = sql.SQL("select 1 from {} where {} = %s").format(sql.Identifier(catalog), sql.Identifier(column))
+    return link.execute(query, [name]).fetchone() is not None
+
+
+def ensure_role(props: Properties) -> None:
+    """The group role of a part, which owns what the part makes, and the part's database."""
+    role, database = sql.Identifier(props["role"]), sql.Identifier(props["database"])
+    with administer(props["socket"]) as link:
+        if not _exists(link, "pg_roles", "rolname", props["role"]):
+            link.execute(sql.SQL("create role {} nologin noinherit").format(role))
+        if props["member_of"]:
+            for group in props["member_of"]:
+                link.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), role))
+            link.execute(sql.SQL("alter role {} inherit").format(role))
+            link.execute(sql.SQL("grant connect on database {} to {}").format(database, role))
+            return
+        if not _exists(link, "pg_database", "datname", props["database"]):
+            link.execute(sql.SQL("create database {} owner {}").format(database, role))
+        link.execute(sql.SQL("revoke all on database {} from public").format(database))
+    with administer(props["socket"], props["database"]) as link:
+        for extension in props["extensions"]:
+            link.execute(sql.SQL("create extension if not exists {}").format(sql.Identifier(extension)))
+
+
+def role_is_there(props: Properties) -> bool:
+    with administer(props["socket"]) as link:
+        role = _exists(link, "pg_roles", "rolname", props["role"])
+        return role and _exists(link, "pg_database", "datname", props["database"])
+
+
+def ensure_login(props: Properties) -> None:
+    """A login that acts as the part's group role, so what it makes outlives it."""
+    login, role = sql.Identifier(props["login"]), sql.Identifier(props["role"])
+    with administer(props["socket"]) as link:
+        verb = "alter" if _exists(link, "pg_roles", "rolname", props["login"]) else "create"
+        link.execute(
+            sql.SQL("{} role {} login inherit nocreatedb nocreaterole password {}").format(
+                sql.SQL(verb), login, sql.Literal(_verifier(link, props["password"]))
+            )
+        )
+        link.execute(sql.SQL("grant {} to {}").format(role, login))
+        link.execute(sql.SQL("alter role {} set role = {}").format(login, sql.Literal(props["role"])))
+
+
+def _verifier(link: psycopg.Connection[tuple[Any, ...]], password: str) -> str:
+    """The SCRAM verifier: the password itself never reaches the server, nor its statement log."""
+    return link.pgconn.encrypt_password(password.encode(), b"unused", b"scram-sha-256").decode()
+
+
+def login_is_there(props: Properties) -> bool:
+    with administer(props["socket"]) as link:
+        row = link.execute(
+            "select pg_has_role(l.oid, r.oid, 'member') from pg_roles l, pg_roles r"
+            " where l.rolname = %s and l.rolcanlogin and not l.rolsuper and r.rolname = %s",
+            [props["login"], props["role"]],
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+
+def drop_login(props: Properties) -> None:
+    """End the login's connections and remove it; what it made belongs to the group role and stays."""
+    with administer(props["socket"]) as link:
+        if not _exists(link, "pg_roles", "rolname", props["login"]):
+            return
+        link.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(props["login"])))
+        link.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", [props["login"]])
+        link.execute(sql.SQL("drop role {}").format(sql.Identifier(props["login"])))
+
+
+class RoleProvider(Provider):
+    replaces = ("role", "database")
+    ignores = ("socket",)
+
+    def identity(self, props: Properties) -> str:
+        return f"{props['role']}@{props['database']}"
+
+    def ensure(self, props: Properties) -> Properties:
+        ensure_role(props)
+        return {}
+
+    def observe(self, props: Properties) -> Properties | None:
+        return {} if role_is_there(props) else None
+
+    def remove(self, props: Properties) -> None:
+        """Nothing is removed: the role owns the data, and data outlives the part."""
+
+
+class LoginProvider(Provider):
+    replaces = ("login", "role")
+    ignores = ("socket",)
+
+    def identity(self, props: Properties) -> str:
+        return str(props["login"])
+
+    def ensure(self, props: Properties) -> Properties:
+        ensure_login(props)
+        return {}
+
+    def observe(self, props: Properties) -> Properties | None:
+        return {} if login_is_there(props) else None
+
+    def remove(self, props: Properties) -> None:
+        drop_login(props)
+
+
+class Role(Resource, module="maia", name="PostgresRole"):
+    """A part's role and database."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        socket: str,
+        role: str,
+        database: str,
+        member_of: tuple[str, ...],
+        extensions: tuple[str, ...],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {
+            "socket": socket,
+            "role": role,
+            "database": database,
+            "member_of": list(member_of),
+            "extensions": list(extensions),
+        }
+        super().__init__(RoleProvider(), name, props, opts)
+
+
+class Login(Resource, module="maia", name="PostgresLogin"):
+    """A login of a part. A new secret means a new login first, and the old one gone last."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        socket: str,
+        role: str,
+        login: pulumi.Input[str],
+        password: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {"socket": socket, "role": role, "login": login, "password": password}
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
+        super().__init__(LoginProvider(), name, props, pulumi.ResourceOptions.merge(opts, secret))

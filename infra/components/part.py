@@ -1,0 +1,245 @@
+"""One part of the appliance: its files, volumes, container, and the gate behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from infra import credentials
+from infra.components.certificate import Certificate
+from infra.components.files import Files, Folder
+from infra.components.started import Started
+from infra.plan import Container, Plan
+from infra.render import render
+from infra.site import Site
+
+CONFIG = "/etc/maia"
+SECRETS = "/run/secrets"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every part of a stack shares."""
+
+    plan: Plan
+    site: Site
+    secrets: pulumi.Output[Mapping[str, str]]
+    """Every secret of the stack, by name."""
+    ca_certificate: pulumi.Output[str]
+    ca_key: pulumi.Output[str]
+    networks: Mapping[str, docker.Network]
+    """By zone."""
+
+    def secret(self, name: str) -> pulumi.Output[str]:
+        return self.secrets.apply(lambda values: values[name])
+
+
+class Part(pulumi.ComponentResource):
+    """A container with all that is its own."""
+
+    def __init__(self, context: Context, container: Container, needs: Sequence[pulumi.Resource]) -> None:
+        super().__init__("maia:appliance:Part", container.part)
+        self.context, self.plan = context, container
+        self._child = pulumi.ResourceOptions(parent=self)
+        folder = context.site.files(context.plan.stack) / container.part
+        config = self._config()
+        secret = self._secret()
+        ready = pulumi.ResourceOptions(parent=self, depends_on=list(needs))
+        self.config = Files(
+            f"{container.part}-config", root=folder / "config", files=config, user="0:0", private=False, opts=ready
+        )
+        mounts = [_bind(self.config.root, CONFIG)]
+        if secret is not None:
+            files = Files(
+                f"{container.part}-secrets",
+                root=folder / "secrets",
+                files=secret,
+                user=container.user,
+                private=True,
+                opts=ready,
+            )
+            mounts.append(_bind(files.root, SECRETS))
+        if container.socket:
+            socket = Folder(
+                f"{container.part}-socket",
+                path=context.site.sockets(context.plan.stack) / container.part,
+                user=container.user,
+                opts=self._child,
+            )
+            mounts.append(_bind(socket.path, container.socket, read_only=False))
+        mounts += [self._volume(mount.volume, mount.path) for mount in container.mounts]
+        self.container = self._container(mounts, self._fingerprint(config, secret), needs)
+        self.started = Started(
+            f"{container.part}-started",
+            container=self.container.id,
+            health=container.health.command,
+            patience=container.health.patience,
+            opts=pulumi.ResourceOptions(parent=self, deleted_with=self.container),
+        )
+        self.register_outputs({"image": container.image_id})
+
+    def _config(self) -> pulumi.Output[dict[str, str]]:
+        texts = {
+            file.path.removeprefix(f"{CONFIG}/"): render(file, self.context.plan, self.plan)
+            for file in self.plan.files
+            if not file.secret
+        }
+        return self.context.ca_certificate.apply(lambda certificate: {**texts, "ca.crt": certificate})
+
+    def _secret(self) -> pulumi.Output[dict[str, str]] | None:
+        files = [file for file in self.plan.files if file.secret]
+        if not files and not self.plan.certificate:
+            return None
+        context, part = self.context, self.plan
+        texts = context.secrets.apply(
+            lambda values: {
+                file.path.removeprefix(f"{SECRETS}/"): render(file, context.plan, part, values) for file in files
+            }
+        )
+        if not part.certificate:
+            return pulumi.Output.secret(texts)
+        certificate = Certificate(
+            f"{part.part}-certificate",
+            names=list(dict.fromkeys((*part.certificate, *(context.plan.names if part.published else ())))),
+            ca_certificate=context.ca_certificate,
+            ca_key=context.ca_key,
+            opts=self._child,
+        )
+        return pulumi.Output.secret(
+            pulumi.Output.all(texts, certificate.certificate, certificate.key).apply(
+                lambda got: {**got[0], "tls.crt": got[1], "tls.key": got[2]}
+            )
+        )
+
+    def _fingerprint(
+        self, config: pulumi.Output[dict[str, str]], secret: pulumi.Output[dict[str, str]] | None
+    ) -> pulumi.Output[str]:
+        """A hash of every file whose change means a new container."""
+        live = {file.path for file in self.plan.files if file.live}
+
+        def digest(got: Sequence[dict[str, str]]) -> str:
+            paths = {f"{CONFIG}/{name}": text for name, text in got[0].items()}
+            paths |= {f"{SECRETS}/{name}": text for name, text in got[1].items()}
+            kept = {path: text for path, text in paths.items() if path not in live}
+            return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+        none: dict[str, str] = {}
+        return pulumi.Output.unsecret(pulumi.Output.all(config, secret if secret is not None else none).apply(digest))
+
+    def _volume(self, name: str, path: str) -> docker.ContainerMountArgs:
+        volume = docker.Volume(
+            name,
+            name=name,
+            labels=[docker.VolumeLabelArgs(label="maia.stack", value=self.context.plan.stack)],
+            # Removing a part never removes what it kept; `maia destroy` does, by name.
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+        )
+        return docker.ContainerMountArgs(type="volume", source=volume.name, target=path)
+
+    def _container(
+        self,
+        mounts: list[docker.ContainerMountArgs],
+        fingerprint: pulumi.Output[str],
+        needs: Sequence[pulumi.Resource],
+    ) -> docker.Container:
+        part = self.plan
+        uid, gid = part.user.split(":")
+        labels: dict[str, pulumi.Input[str]] = {
+            "maia.stack": self.context.plan.stack,
+            "maia.part": part.part,
+            "maia.files": fingerprint,
+        }
+        return docker.Container(
+            part.part,
+            name=part.name,
+            image=part.image_id,
+            hostname=part.part,
+            entrypoints=list(part.command) or None,
+            envs=self._environment(),
+            user="0:0" if part.root else part.user,
+            read_only=True,
+            capabilities=docker.ContainerCapabilitiesArgs(
+                drops=["ALL"], adds=[f"CAP_{name}" for name in part.capabilities]
+            ),
+            security_opts=["no-new-privileges:true"],
+            memory=part.memory,
+            memory_swap=part.memory,
+            shm_size=part.shared_memory or 64,
+            cpus=str(float(part.cpus)),
+            restart="unless-stopped",
+            destroy_grace_seconds=part.stop_seconds,
+            stop_timeout=part.stop_seconds,
+            log_driver="json-file",
+            log_opts={"max-size": "10m", "max-file": "3"},
+            dns=list(part.dns),
+            tmpfs={path: f"rw,nosuid,nodev,noexec,size=64m,mode=0700,uid={uid},gid={gid}" for path in part.scratch},
+            mounts=mounts,
+            ports=[
+                docker.ContainerPortArgs(ip=port.address, external=port.port, internal=port.target)
+                for port in part.published
+            ],
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(
+                    name=self.context.networks[zone].name, ipv4_address=address, aliases=[part.part]
+                )
+                for zone, address in part.addresses.items()
+            ],
+            healthcheck=docker.ContainerHealthcheckArgs(
+                tests=["CMD", *part.health.command],
+                interval="10s",
+                timeout="5s",
+                retries=3,
+                start_period=_duration(part.health.patience),
+            ),
+            labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in labels.items()],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(needs),
+                delete_before_replace=True,
+                # The provider takes a new health command for an update, and then changes nothing.
+                replace_on_changes=["healthcheck"],
+                transformations=[_limit_processes(part.pids)],
+            ),
+        )
+
+    def _environment(self) -> pulumi.Output[list[str]] | list[str]:
+        plain = [f"{key}={value}" for key, value in self.plan.env.items()]
+        if not self.plan.wire:
+            return plain
+        context, part = self.context, self.plan
+
+        def fill(values: Mapping[str, str]) -> list[str]:
+            credential = credentials.of_part(context.plan, part.part, values)
+            return plain + [f"{key}={_wired(credential, what)}" for key, what in part.wire.items()]
+
+        return pulumi.Output.secret(context.secrets.apply(fill))
+
+
+def _duration(seconds: int) -> str:
+    """As Go writes it, so that what is read back is what was asked for."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _limit_processes(most: int) -> Callable[[pulumi.ResourceTransformationArgs], pulumi.ResourceTransformationResult]:
+    """The provider knows ``pidsLimit``; the published SDK has no argument for it."""
+
+    def add(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+        return pulumi.ResourceTransformationResult({**args.props, "pidsLimit": most}, args.opts)
+
+    return add
+
+
+def _wired(credential: credentials.Lookup, what: str) -> str:
+    kind, _, field = what.partition("-")
+    found = credential({"database": "postgres"}.get(kind, kind))
+    return {"url": found.url, "endpoint": found.url, "access-key": found.user, "secret-key": found.password}[field]
+
+
+def _bind(source: pulumi.Input[str], target: str, *, read_only: bool = True) -> docker.ContainerMountArgs:
+    return docker.ContainerMountArgs(type="bind", source=source, target=target, read_only=read_only)

@@ -1,0 +1,86 @@
+"""The gate behind a container: nothing that needs it goes on before its health command succeeded."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import docker
+import pulumi
+from docker.errors import APIError, NotFound
+from docker.models.containers import Container
+from pulumi.dynamic import Resource
+
+from infra.components.dynamic import Properties, Provider
+from infra.errors import MaiaError
+
+INTERVAL = 0.2
+"""Seconds between two tries. Docker's own first look comes after a whole health interval."""
+
+
+def await_healthy(container: Container, command: list[str], patience: int) -> None:
+    """Run the health command in the container until it succeeds.
+
+    Raises:
+        MaiaError: it did not within ``patience`` seconds, or the container stopped; with its last log lines.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        container.reload()
+        if container.status in ("exited", "dead"):
+            raise _ill(container, f"stopped with exit code {container.attrs['State']['ExitCode']}")
+        if container.status == "running":
+            try:
+                if container.exec_run(command).exit_code == 0:
+                    return
+            except APIError:
+                pass  # between two restarts
+        if time.monotonic() > deadline:
+            raise _ill(container, f"not healthy after {patience} s")
+        time.sleep(INTERVAL)
+
+
+def _ill(container: Container, what: str) -> MaiaError:
+    lines = container.logs(tail=8).decode(errors="replace").splitlines()
+    last = " ⏎ ".join(line.strip() for line in lines if line.strip()) or "no output"
+    return MaiaError(f"{what}; its last words: {last}", where=container.name or "", mend="maia logs PART shows more")
+
+
+class StartedProvider(Provider):
+    replaces = ("container",)
+
+    def identity(self, props: Properties) -> str:
+        return str(props["container"])
+
+    def ensure(self, props: Properties) -> Properties:
+        container = docker.from_env().containers.get(props["container"])
+        await_healthy(container, list(props["health"]), int(props["patience"]))
+        return {}
+
+    def observe(self, props: Properties) -> Properties | None:
+        try:
+            docker.from_env().containers.get(props["container"])
+        except NotFound:
+            return None
+        return {}
+
+    def remove(self, props: Properties) -> None:
+        """Nothing to do: the container goes by itself."""
+
+
+class Started(Resource, module="maia", name="Started"):
+    """A container that has answered as it should."""
+
+    container: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        container: pulumi.Input[str],
+        health: tuple[str, ...],
+        patience: int,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props: dict[str, Any] = {"container": container, "health": list(health), "patience": patience}
+        super().__init__(StartedProvider(), name, props, opts)

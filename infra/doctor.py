@@ -1,0 +1,73 @@
+"""What is wrong with a stack and its machine, and the command that mends it. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infra import health, preflight
+from infra.engine import Engine
+from infra.errors import MaiaError
+from infra.stack import Stack
+from infra.toolchain import pulumi
+
+Finding = tuple[str, str]
+"""What is wrong, and the command that mends it."""
+
+
+def examine(stack: Stack) -> Iterator[Finding]:
+    """Everything that is wrong, the machine first, then what is stored, then what runs."""
+    try:
+        plan = stack.plan
+    except MaiaError as error:
+        yield str(error), f"edit {stack.file if stack.exists() else stack.example}"
+        return
+    for problem in preflight.judge(plan, preflight.gather(plan, stack.site)):
+        where = f"{problem.where}: " if problem.where else ""
+        yield where + problem.what, problem.mend.partition("; nothing changed")[0]
+    if preflight.docker_state() == "down":
+        yield "Docker is installed and does not run", "./maia up"
+        return
+    if not stack.exists():
+        yield f"the stack {stack.name} was never brought up", f"./maia up --stack {stack.name}"
+        return
+    yield from _stored(stack)
+    if preflight.docker_state() == "answers":
+        yield from _running(stack)
+
+
+def _stored(stack: Stack) -> Iterator[Finding]:
+    site = stack.site
+    if not site.passphrase.exists():
+        yield f"{site.passphrase} is missing", "put it back from your copy"
+    elif site.passphrase.stat().st_mode & 0o077:
+        yield f"others can read {site.passphrase}", f"chmod 600 {site.passphrase}"
+    if site.root.stat().st_mode & 0o077:
+        yield f"others can look into {site.root}", f"chmod 700 {site.root}"
+    if missing := sorted(set(stack.plan.secrets) - stack.secret_names):
+        yield f"secrets are missing: {', '.join(missing)}", f"./maia init --stack {stack.name}"
+    try:
+        engine = Engine(pulumi.prepare(lambda text: None), site, stack.name)
+        if engine.interrupted():
+            yield "an earlier run was interrupted", f"./maia up --stack {stack.name}"
+        engine.secrets()
+    except MaiaError as error:
+        yield (f"{error.where}: {error.what}", error.mend)
+
+
+def _running(stack: Stack) -> Iterator[Finding]:
+    if not stack.plan.running:
+        return
+    for state in health.states(stack.plan, health.client(), memory=False):
+        if state.state == "missing":
+            yield f"{state.part} has no container", f"./maia up --stack {stack.name}"
+        elif not state.well:
+            word = " ".join(filter(None, (state.state, state.health)))
+            yield f"{state.part} is {word}", f"./maia logs {state.part} --stack {stack.name}"
+        elif state.restarts > 3:
+            yield f"{state.part} was restarted {state.restarts} times", f"./maia logs {state.part} --stack {stack.name}"
+    for container in stack.plan.containers:
+        if not container.image_id:
+            yield (
+                f"the image {container.image} is not built as its recipe stands now",
+                f"./maia up --stack {stack.name}",
+            )

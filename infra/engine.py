@@ -1,0 +1,344 @@
+"""The Pulumi engine as this appliance uses it: one stack, run as a subprocess, its events turned into progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.errors import MaiaError
+from infra.site import Site
+from infra.toolchain.pulumi import Toolchain
+
+Say = Callable[[str], None]
+
+PROJECT = "maia"
+NAMESPACE = "secrets:"
+SAME = frozenset({"same", "read", "refresh", "discard", "read-discard", "import"})
+"""Operations that change nothing."""
+QUICK = frozenset({"Stack", "Part", "Files", "Folder", "Volume", "Certificate"})
+"""Kinds of resources that take no time worth telling."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the engine did, or would do, to one resource."""
+
+    operation: str
+    kind: str
+    name: str
+    keys: tuple[str, ...] = ()
+    """Properties that differ."""
+
+
+@dataclass
+class Outcome:
+    """How an operation went."""
+
+    changes: list[Change] = field(default_factory=list)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """(resource, message) of each error."""
+    noise: list[str] = field(default_factory=list)
+    """Lines that were no events: how the engine complains before it starts."""
+
+
+class Engine:
+    """One stack under ``pulumi``."""
+
+    def __init__(self, toolchain: Toolchain, site: Site, stack: str) -> None:
+        self._toolchain = toolchain
+        self._site = site
+        self.stack = stack
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ``pulumi`` runs with."""
+        return os.environ | self._toolchain.environment(self._site, self.stack)
+
+    # -- the stack and its secrets --------------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the file backend keeps the stack's state."""
+        return self._site.state / ".pulumi" / "stacks" / PROJECT / f"{self.stack}.json"
+
+    def exists(self) -> bool:
+        return self.checkpoint.exists()
+
+    def ensure_stack(self) -> None:
+        """Make the stack in the backend, once."""
+        if not self.exists():
+            self._site.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Its stack file may be there already, with values that only the same passphrase opens.
+            self._quiet("stack", "init", self.stack)
+
+    def remove_stack(self) -> None:
+        """Forget the stack, its state and its stack file; there must be no resource left in it."""
+        self._quiet("stack", "rm", "--yes", "--stack", self.stack)
+
+    def configure(self, key: str, value: str) -> None:
+        """Set a plain value of the stack file."""
+        self._quiet("config", "set", "--stack", self.stack, "--plaintext", key, value)
+
+    def set_secret(self, name: str, value: str) -> None:
+        """Encrypt a value into the stack file; it travels through standard input only."""
+        self._quiet("config", "set", "--stack", self.stack, "--secret", NAMESPACE + name, stdin=value)
+
+    def secrets(self) -> dict[str, str]:
+        """Every secret of the stack file, decrypted."""
+        said = json.loads(self._quiet("config", "--stack", self.stack, "--show-secrets", "--json") or "{}")
+        return {key.removeprefix(NAMESPACE): entry["value"] for key, entry in said.items() if key.startswith(NAMESPACE)}
+
+    def outputs(self) -> dict[str, Any]:
+        """The outputs of the last update."""
+        return dict(json.loads(self._quiet("stack", "output", "--stack", self.stack, "--json")))
+
+    # -- operations -----------------------------------------------------------------------------------------------
+
+    def up(self, say: Say, *, refresh: bool = True) -> Outcome:
+        """Bring the stack to what the program asks for; with ``refresh``, drift is seen and mended too."""
+        return self._operate(say, "up", "--yes", "--skip-preview", *(["--refresh"] if refresh else []))
+
+    def preview(self, say: Say, *, refresh: bool = True) -> Outcome:
+        """What ``up`` would do."""
+        return self._operate(say, "preview", *(["--refresh"] if refresh else []))
+
+    def refresh(self, say: Say) -> Outcome:
+        """Take note of what is really there."""
+        return self._operate(say, "refresh", "--yes", "--skip-preview")
+
+    def destroy(self, say: Say) -> Outcome:
+        """Remove every resource of the stack."""
+        return self._operate(say, "destroy", "--yes", "--skip-preview")
+
+    def interrupted(self) -> bool:
+        """Whether a killed run left operations unfinished."""
+        return bool(self._state().get("pending_operations"))
+
+    def recover(self, say: Say) -> bool:
+        """Put right what a killed run left behind in the backend.
+
+        Returns:
+            Whether creations were cut short: then there may be things that the state does not know.
+        """
+        self._release_lock(say)
+        pending = self._state().get("pending_operations") or []
+        if not pending:
+            return False
+        say("recovering from an interrupted run")
+        with tempfile.TemporaryDirectory() as folder:
+            exported = f"{folder}/state.json"
+            self._quiet("stack", "export", "--stack", self.stack, "--file", exported)
+            # An import leaves pending operations out; what they concerned is found out by the refresh that follows.
+            self._quiet("stack", "import", "--stack", self.stack, "--file", exported)
+        return any(operation["type"] == "creating" for operation in pending)
+
+    def known(self) -> set[str]:
+        """The ids of everything in the state."""
+        return {resource["id"] for resource in self._state().get("resources") or [] if resource.get("id")}
+
+    def _state(self) -> dict[str, Any]:
+        """The latest deployment in the backend, as it is stored."""
+        try:
+            document = json.loads(self.checkpoint.read_text())
+            return dict(document["checkpoint"].get("latest") or {})
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            backup = self.checkpoint.with_suffix(".json.bak")
+            raise MaiaError(
+                "the state file is damaged",
+                where=str(self.checkpoint),
+                mend=f"restore it: cp {backup} {self.checkpoint}" if backup.exists() else "restore it from a backup",
+            ) from None
+
+    def _release_lock(self, say: Say) -> None:
+        locks = self._site.state / ".pulumi" / "locks" / "organization" / PROJECT / self.stack
+        stale = False
+        for lock in locks.glob("*.json"):
+            try:
+                pid = int(json.loads(lock.read_text())["pid"])
+            except (OSError, ValueError, KeyError, TypeError):
+                pid = 0
+            if pid and _is_engine(pid):
+                raise MaiaError(
+                    f"pulumi works on it right now (pid {pid})",
+                    where=f"stack {self.stack}",
+                    mend="wait for it to end, or stop it with Ctrl-C",
+                )
+            stale = True
+        if stale:
+            say("removing the lock of an engine that was killed")
+            self._quiet("cancel", "--yes", "--stack", self.stack)
+
+    # -- running the engine ---------------------------------------------------------------------------------------
+
+    def _quiet(self, *arguments: str, stdin: str = "") -> str:
+        """Run a short command; returns what it prints."""
+        done = subprocess.run(
+            [self._toolchain.pulumi, *arguments, "--non-interactive"],
+            env=self.environment, input=stdin, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise self._explain(" ".join(arguments[:2]), (done.stderr or done.stdout).splitlines())
+        return done.stdout
+
+    def _operate(self, say: Say, verb: str, *arguments: str) -> Outcome:
+        watch = _Watch(say)
+        errors: list[str] = []
+        command: list[str | Path] = [self._toolchain.pulumi, verb, *arguments, "--stack", self.stack, "--json", "--non-interactive"]
+        environment = self.environment | {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+        # A group of its own: Ctrl-C reaches the engine once, through us. Should we be killed, it is told to stop.
+        child = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "INT", "--", *command], env=environment, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert child.stdout and child.stderr
+        reader = threading.Thread(target=lambda: errors.extend(child.stderr or ()), daemon=True)
+        reader.start()
+        with _interruptible(child, say):
+            for line in child.stdout:
+                watch.see(line)
+            code = child.wait()
+        reader.join()
+        if code:
+            watch.outcome.noise += errors
+            raise self._failure(verb, watch.outcome)
+        return watch.outcome
+
+    def _failure(self, verb: str, outcome: Outcome) -> MaiaError:
+        if not outcome.problems:
+            return self._explain(verb, outcome.noise)
+        (resource, message), *others = outcome.problems
+        message += f"; {len(others)} more: {', '.join(name for name, _ in others if name)}" if others else ""
+        return MaiaError(message, where=resource or f"pulumi {verb}")
+
+    def _explain(self, what: str, lines: Sequence[str]) -> MaiaError:
+        text = _plain(" ".join(lines))
+        if "incorrect passphrase" in text:
+            return MaiaError(
+                "the passphrase does not open the stack's secrets",
+                where=str(self._site.passphrase),
+                mend="put back the passphrase file that was made with this stack",
+            )
+        if "could not deserialize" in text or "invalid character" in text or "unexpected end of JSON" in text:
+            self._state()  # says which file is damaged
+        return MaiaError(text.removeprefix("error: ") or "ended without a word", where=f"pulumi {what}")
+
+
+class _Watch:
+    """Reads the engine's events: what happens now for ``say``, what happened for the outcome."""
+
+    def __init__(self, say: Say) -> None:
+        self.outcome = Outcome()
+        self._say = say
+        self._running: dict[str, str] = {}
+        self._done = 0
+        self._seen = 0
+
+    def see(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            if line.strip():
+                self.outcome.noise.append(line)
+            return
+        if before := event.get("resourcePreEvent"):
+            self._begin(before["metadata"])
+        elif after := event.get("resOutputsEvent"):
+            self._end(after["metadata"])
+        elif diagnostic := event.get("diagnosticEvent"):
+            self._hear(diagnostic)
+        elif summary := event.get("summaryEvent"):
+            self.outcome.counts = summary.get("resourceChanges") or {}
+
+    def _begin(self, step: Mapping[str, Any]) -> None:
+        if step["op"] in SAME:
+            if step["op"] == "refresh":
+                self._seen += 1
+                self._say(f"looked at {self._seen} resources")
+            return
+        self.outcome.changes.append(
+            Change(
+                step["op"], _kind(step["type"]), _name(step["urn"]), tuple(step.get("diffs") or step.get("keys") or ())
+            )
+        )
+        if _kind(step["type"]) not in QUICK:
+            self._running[step["urn"]] = f"{_verb(step['op'])} {_kind(step['type'])} {_name(step['urn'])}"
+            self._report()
+
+    def _end(self, step: Mapping[str, Any]) -> None:
+        if self._running.pop(step["urn"], None):
+            self._done += 1
+            self._report()
+
+    def _report(self) -> None:
+        now = ", ".join(list(self._running.values())[:3])
+        self._say(f"{self._done} done{'; ' + now if now else ''}")
+
+    def _hear(self, diagnostic: Mapping[str, Any]) -> None:
+        if diagnostic.get("ephemeral") or diagnostic["severity"] != "error":
+            return
+        message = _told(_plain(diagnostic["message"]))
+        if message and message not in ("update failed", "preview failed"):
+            self.outcome.problems.append((_name(diagnostic.get("urn", "")), message))
+
+
+@contextmanager
+def _interruptible(child: subprocess.Popen[str], say: Say) -> Iterator[None]:
+    """Hand Ctrl-C on to the engine, once, and wait until it has written down where it stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopping: waiting for what is under way")
+        child.send_signal(signal.SIGINT)
+        try:
+            child.communicate()
+        except KeyboardInterrupt:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        raise
+
+
+def _is_engine(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name.startswith("pulumi")
+    except OSError:
+        return False
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def _kind(type_: str) -> str:
+    return type_.rpartition(":")[2]
+
+
+def _verb(operation: str) -> str:
+    return {
+        "create": "creating", "update": "updating", "delete": "deleting", "replace": "replacing",
+        "create-replacement": "replacing", "delete-replaced": "deleting the old",
+    }.get(operation, operation)  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """One line without colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|<\{%.*?%\}>", "", text).split())
+
+
+def _told(message: str) -> str:
+    """The person's part of a diagnostic: of a Python traceback, what was raised."""
+    for mark in ("MaiaError: ", "Exception calling application: "):
+        message = message.rpartition(mark)[2]
+    return message

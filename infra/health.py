@@ -1,0 +1,143 @@
+"""How the containers of a plan are doing. Reads only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container as Running
+
+from infra.errors import MaiaError
+from infra.plan import Container, Plan
+
+INTERVAL = 0.5
+LOG_LINES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartState:
+    """One part as it is now."""
+
+    part: str
+    state: str
+    """Docker's word, or ``missing``."""
+    health: str
+    """``healthy``, ``starting``, ``unhealthy``, or empty where nothing runs."""
+    version: str
+    image: str
+    memory: int
+    """MiB in use."""
+    limit: int
+    """MiB it may use."""
+    restarts: int
+    since: str
+    """When it started, RFC 3339."""
+
+    @property
+    def well(self) -> bool:
+        return self.state == "running" and self.health == "healthy"
+
+
+def client() -> docker.DockerClient:
+    """Docker of this machine.
+
+    Raises:
+        MaiaError: it does not answer.
+    """
+    try:
+        return docker.from_env(timeout=60)
+    except DockerException as error:
+        raise MaiaError(f"Docker does not answer: {_reason(error)}", where="docker", mend="maia doctor") from None
+
+
+def find(docker_client: docker.DockerClient, name: str) -> Running | None:
+    try:
+        return docker_client.containers.get(name)
+    except NotFound:
+        return None
+
+
+def states(plan: Plan, docker_client: docker.DockerClient, *, memory: bool = True) -> list[PartState]:
+    """Every container of the plan as it is now."""
+    return [_state(container, find(docker_client, container.name), memory) for container in plan.containers]
+
+
+def _state(container: Container, running: Running | None, memory: bool) -> PartState:
+    attributes: dict[str, Any] = running.attrs if running else {}
+    state = attributes.get("State", {})
+    up = state.get("Status") == "running"
+    return PartState(
+        part=container.part,
+        state=state.get("Status", "missing"),
+        health=state.get("Health", {}).get("Status", "") if up else "",
+        version=container.version,
+        image=attributes.get("Image", ""),
+        memory=_memory(running) if running and up and memory else 0,
+        limit=container.memory,
+        restarts=attributes.get("RestartCount", 0),
+        since=state.get("StartedAt", "") if up else "",
+    )
+
+
+def _memory(running: Running) -> int:
+    try:
+        stats: Any = running.stats(stream=False, one_shot=True)["memory_stats"]  # type: ignore[index]
+    except (APIError, KeyError):
+        return 0
+    pages = stats.get("stats", {})
+    cached = pages.get("total_inactive_file", pages.get("inactive_file", 0))
+    return int((stats.get("usage", 0) - cached) // 2**20)
+
+
+def wait(
+    plan: Plan, docker_client: docker.DockerClient, say: Callable[[str], None], *, only: str | None = None
+) -> None:
+    """Return once every container of the plan, or ``only`` that part's, answers as it should.
+
+    Raises:
+        MaiaError: one did not within its patience; with its last log lines.
+    """
+    begun = time.monotonic()
+    awaited = [container for container in plan.containers if only in (None, container.part)]
+    for number, container in enumerate(awaited, 1):
+        say(f"{container.part} ({number} of {len(awaited)})")
+        while (ill := _ill(container, docker_client)) and time.monotonic() - begun < container.health.patience:
+            time.sleep(INTERVAL)
+        if ill:
+            raise MaiaError(ill, where=container.part, mend=f"maia logs {container.part}")
+
+
+def _ill(container: Container, docker_client: docker.DockerClient) -> str:
+    """What is wrong with it, or nothing."""
+    running = find(docker_client, container.name)
+    if running is None:
+        return "the container is missing"
+    state = running.attrs["State"]
+    try:
+        if state["Status"] == "running":
+            health = state.get("Health", {}).get("Status")
+            # Docker's own first look comes only after a whole interval.
+            if health == "healthy" or running.exec_run(list(container.health.command)).exit_code == 0:
+                return ""
+    except APIError:
+        pass  # it stopped this very moment
+    return f"{state['Status']}, but not healthy; its last words: {last_words(running)}"
+
+
+def last_words(running: Running) -> str:
+    """The last log lines, as one line."""
+    lines = running.logs(tail=LOG_LINES).decode(errors="replace").splitlines()
+    return " | ".join(line.strip() for line in lines if line.strip()) or "none"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "Permission denied" in text:
+        return "permission denied"
+    if "No such file" in text or "FileNotFound" in text:
+        return "no socket"
+    return "connection refused" if "refused" in text else " ".join(text.split())[:120]

@@ -1,0 +1,1 @@
+"""Container images from declarative recipes over one Debian base."""

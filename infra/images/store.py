@@ -1,0 +1,152 @@
+"""Built images: their keys, where they are kept, and how Docker gets them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from infra.errors import MaiaError
+from infra.images import debian, layer
+from infra.images.recipe import BaseRecipe, Recipe, load_all, load_base
+from infra.site import REPO, cache
+from infra.toolchain import tools
+from infra.toolchain.build import Tool
+
+# Raise it when the builder makes another image of the same recipe.
+BUILDER = 2
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image.
+
+    Args:
+        key: what its content depends on, as a hash.
+        folder: holds ``image.tar``, ``sbom.cdx.json``, ``provenance.json`` and ``record.json``.
+        id: ``sha256:…``, as Docker names it.
+        size: of its layers, in bytes.
+        packages: how many Debian packages and Python distributions it has.
+    """
+
+    name: str
+    key: str
+    folder: Path
+    id: str
+    size: int
+    packages: int
+
+    @property
+    def tag(self) -> str:
+        """The reference that `load` gives it."""
+        return tag(self.name, self.key)
+
+    @property
+    def archive(self) -> Path:
+        """For ``docker load``."""
+        return self.folder / "image.tar"
+
+    @property
+    def built(self) -> float:
+        """When, in seconds since 1970."""
+        return self.archive.stat().st_mtime
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the inventory; ``image`` is absent where nothing was built of the recipe as it stands."""
+
+    name: str
+    description: str
+    image: Image | None
+
+
+def home() -> Path:
+    """Where images are kept."""
+    return cache() / "images"
+
+
+def tag(name: str, key: str) -> str:
+    """The reference of an image by the content of its recipe."""
+    return f"maia/{name}:{key[:12]}"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def base_key(recipe: BaseRecipe, vendor: Path | None = None) -> str:
+    """What the base's content depends on."""
+    return _digest(BUILDER, layer.EPOCH, debian.architecture(), recipe.model_dump(), debian.fingerprint(vendor))
+
+
+def image_key(recipe: Recipe, vendor: Path | None = None) -> str:
+    """What an image's content depends on; the packages a mirror has today are no part of it."""
+    sources = [(path.relative_to(REPO), layer.sha256(path)) for path in recipe.sources]
+    programs = [_tool_key(tool(name)) for name in recipe.tools]
+    return _digest(recipe.model_dump(), base_key(load_base(), vendor), sources, programs)
+
+
+def _tool_key(tool: Tool) -> str:
+    sums = [(path.name, layer.sha256(path)) for path in sorted(tool.module.glob("*")) if path.is_file()]
+    return _digest(tool.name, tool.version, tool.package, tool.flags, sums)
+
+
+def tool(name: str) -> Tool:
+    """The Go program that a recipe names."""
+    known = {tool.name: tool for tool in tools.ALL}
+    if name not in known:
+        raise MaiaError(f"no such tool: {name}", where="tools of an image", mend=f"take one of {', '.join(known)}")
+    return known[name]
+
+
+def recipes(names: Iterable[str]) -> list[Recipe]:
+    """The recipes of ``names``, each once."""
+    known = load_all()
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in known:
+            raise MaiaError(f"no such image: {name}", where="images", mend=f"take one of {', '.join(known)}")
+    return [known[name] for name in wanted]
+
+
+def read(name: str, key: str) -> Image | None:
+    """The image of this key, if it was built."""
+    folder = home() / f"{name}-{key[:12]}"
+    try:
+        record = json.loads((folder / "record.json").read_text())
+        return Image(name, key, folder, record["id"], record["size"], len(record["packages"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def lookup(name: str, vendor: Path | None = None) -> Image | None:
+    """The image as its recipe stands now, if it was built."""
+    (recipe,) = recipes([name])
+    return read(name, image_key(recipe, vendor))
+
+
+def inventory(vendor: Path | None = None) -> list[Line]:
+    """Every recipe and what was built of it."""
+    keys = [(recipe, image_key(recipe, vendor)) for recipe in load_all().values()]
+    return [Line(recipe.name, recipe.description, read(recipe.name, key)) for recipe, key in keys]
+
+
+def load(client: docker.DockerClient, image: Image) -> None:
+    """Has ``image`` in Docker under its id and its tag."""
+    try:
+        there = client.images.get(image.id)
+    except ImageNotFound:
+        try:
+            with image.archive.open("rb") as archive:
+                there = client.images.load(archive)[0]
+        except (OSError, APIError) as fault:
+            what = f"Docker does not load it: {fault}"
+            raise MaiaError(what, where=str(image.archive), mend="run it again") from None
+    if image.tag not in there.tags:
+        there.tag(*image.tag.split(":"))

@@ -1,0 +1,60 @@
+"""The first things a stack needs: the owner's folder, the passphrase, the secrets. Done twice, nothing changes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+
+from infra import credentials
+from infra.engine import Engine
+from infra.errors import MaiaError
+from infra.site import Site
+from infra.stack import Stack
+
+CA = ("ca-crt", "ca-key")
+"""Secrets that hold the internal CA."""
+
+
+def make_site(site: Site) -> None:
+    """The site folder, 0700, and the passphrase in it, 0600, of 256 random bits."""
+    site.root.mkdir(parents=True, exist_ok=True)
+    site.root.chmod(0o700)
+    site.state.mkdir(mode=0o700, exist_ok=True)
+    if site.passphrase.exists():
+        return
+    if any("encryptionsalt:" in file.read_text() for file in site.root.glob("stacks/Pulumi.*.yaml")):
+        raise MaiaError(
+            "missing, while there are stacks whose secrets only it can open",
+            where=str(site.passphrase),
+            mend="put it back from your copy",
+        )
+    partial = site.passphrase.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    os.replace(partial, site.passphrase)
+
+
+def ensure(stack: Stack, engine: Engine, say: Callable[[str], None]) -> list[str]:
+    """Make what is missing.
+
+    Returns:
+        The names of the secrets that were made.
+    """
+    make_site(stack.site)
+    stack.start()
+    if not engine.exists():
+        say("making the stack")
+        engine.ensure_stack()
+    known = stack.secret_names
+    missing = [name for name in stack.plan.secrets if name not in known and name not in CA]
+    values = {name: credentials.generate() for name in missing}
+    if not known.issuperset(CA):
+        from infra.components import certificate
+
+        values |= dict(zip(CA, certificate.authority(stack.name), strict=True))
+    for count, (name, value) in enumerate(values.items(), 1):
+        say(f"secret {count} of {len(values)}")
+        engine.set_secret(name, value)
+    return sorted(values)

@@ -1,0 +1,67 @@
+"""Where the owner's things live: state, keys, rendered files, evidence, caches.
+
+Nothing of a running appliance is written into the repository. The *site* folder
+holds what cannot be made again (state, stack files with their encrypted values,
+keys); the *cache* holds what can (tools, images).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    value = os.environ.get(variable, "")
+    return Path(value) if value.startswith("/") else Path.home() / fallback
+
+
+def cache() -> Path:
+    """The folder of everything that can be built again (``MAIA_CACHE`` names another)."""
+    override = os.environ.get("MAIA_CACHE")
+    return Path(override) if override else _xdg("XDG_CACHE_HOME", ".cache") / "maia"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The owner's folder (``MAIA_SITE`` names another)."""
+
+    root: Path
+
+    @classmethod
+    def current(cls) -> Site:
+        override = os.environ.get("MAIA_SITE")
+        return cls(Path(override) if override else _xdg("XDG_STATE_HOME", ".local/state") / "maia")
+
+    @property
+    def state(self) -> Path:
+        """Pulumi's file backend."""
+        return self.root / "state"
+
+    @property
+    def passphrase(self) -> Path:
+        """The key that opens the encrypted values of the stack files, mode 0600."""
+        return self.root / "passphrase"
+
+    def stack_file(self, stack: str) -> Path:
+        """The owner's copy of ``stacks/Pulumi.<stack>.yaml``."""
+        return self.root / "stacks" / f"Pulumi.{stack}.yaml"
+
+    def files(self, stack: str) -> Path:
+        """Rendered files that containers mount read-only."""
+        return self.root / "files" / stack
+
+    def sockets(self, stack: str) -> Path:
+        """Unix sockets by which this machine's root administers the data plane."""
+        return self.root / "run" / stack
+
+    def evidence(self, stack: str) -> Path:
+        """Reports of checks."""
+        return self.root / "evidence" / stack
+
+    def lock(self, stack: str) -> Path:
+        """Held by the one verb that may change the stack."""
+        return self.root / "locks" / f"{stack}.lock"

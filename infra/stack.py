@@ -1,0 +1,113 @@
+"""One stack of the owner's: its file, its plan, its secrets' names. Reads only."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra import config, owner, plan
+from infra.errors import MaiaError
+from infra.images import store
+from infra.images.recipe import load_all
+from infra.site import REPO, Site
+
+
+def machine() -> plan.Machine:
+    """This machine's memory and processors."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return plan.Machine(memory=pages * size // 2**20, cpus=len(os.sched_getaffinity(0)))
+
+
+def image_refs() -> dict[str, plan.ImageRef]:
+    """The images that recipes amount to, with an empty id where one is not built."""
+    users = {name: recipe.user for name, recipe in load_all().items()}
+    return {
+        line.name: plan.ImageRef(
+            id=line.image.id if line.image else "",
+            user=f"{users[line.name].uid}:{users[line.name].gid}",
+            packages=_versions(line.image) if line.image else {},
+        )
+        for line in store.inventory()
+    }
+
+
+def _versions(image: store.Image) -> dict[str, str]:
+    """Name to version of everything installed in it."""
+    record = json.loads((image.folder / "record.json").read_text())
+    return {component["name"]: component["version"] for component in record["packages"]}
+
+
+@dataclass(frozen=True)
+class Stack:
+    name: str
+    site: Site
+
+    @property
+    def file(self) -> Path:
+        return self.site.stack_file(self.name)
+
+    @property
+    def example(self) -> Path:
+        """What the stack starts from."""
+        return REPO / "stacks" / f"Pulumi.{self.name}.yaml"
+
+    def exists(self) -> bool:
+        return self.file.exists()
+
+    def start(self) -> None:
+        """Put the owner's copy of the stack file into the site folder, once.
+
+        Raises:
+            MaiaError: there is neither a copy nor an example.
+        """
+        if self.exists():
+            return
+        if not self.example.exists():
+            known = sorted(path.name.split(".")[1] for path in self.example.parent.glob("Pulumi.*.yaml"))
+            raise MaiaError(f"unknown stack {self.name!r}", where="--stack", mend=config.nearest(self.name, known))
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.file.with_suffix(".partial")
+        shutil.copyfile(self.example, partial)
+        partial.chmod(0o600)
+        os.replace(partial, self.file)
+
+    @cached_property
+    def values(self) -> Mapping[str, Any]:
+        """The ``config:`` mapping of the stack file, or of the example while there is no copy yet."""
+        path = self.file if self.exists() else self.example
+        try:
+            document = yaml.safe_load(path.read_text())
+        except FileNotFoundError:
+            raise MaiaError(f"no stack {self.name!r}", where=str(path), mend="maia init --stack NAME") from None
+        except yaml.YAMLError as error:
+            line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+            raise MaiaError(f"not YAML, line {line}", where=str(path), mend="correct the file") from None
+        values = (document or {}).get("config") or {}
+        if not isinstance(values, dict):
+            raise MaiaError("config is not a mapping", where=str(path), mend="correct the file")
+        return values
+
+    @cached_property
+    def config(self) -> config.Config:
+        return config.parse(self.name, self.values)
+
+    @cached_property
+    def plan(self) -> plan.Plan:
+        apps = {
+            f"app:{name}": plan.ImageRef(id=owner.reference(name, app), user=app.user)
+            for name, app in self.config.apps.items()
+        }
+        return plan.build(self.name, self.config, machine(), image_refs() | apps)
+
+    @property
+    def secret_names(self) -> set[str]:
+        """Names of the secrets the stack file already holds."""
+        return {key.removeprefix("secrets:") for key in self.values if key.startswith("secrets:")}

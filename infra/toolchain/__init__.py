@@ -1,0 +1,1 @@
+"""What the registries do not ship ready-made, built from pinned Go modules."""

@@ -1,0 +1,122 @@
+"""What resources do to files and certificates, and what they call a change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from infra.components import certificate, store
+from infra.components.dynamic import Properties, Provider
+from infra.components.files import FilesProvider, look, write
+
+UID, GID = os.getuid(), os.getgid()
+
+
+def test_a_folder_holds_just_the_files_it_was_given(tmp_path: Path) -> None:
+    root = tmp_path / "part"
+    write(root, {"a.conf": "one", "sub/b.conf": "two"}, uid=UID, gid=GID, private=False)
+    write(root, {"a.conf": "three"}, uid=UID, gid=GID, private=False)
+    assert look(root) == {"a.conf": "three"}
+
+
+def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    root = tmp_path / "part"
+    write(root, {"password": "x"}, uid=UID, gid=GID, private=True)
+    assert (root / "password").stat().st_mode & 0o777 == 0o400
+    assert root.stat().st_mode & 0o777 == 0o500
+
+
+def test_a_half_written_file_of_a_killed_run_is_replaced_and_cleared_away(tmp_path: Path) -> None:
+    root = tmp_path / "part"
+    root.mkdir()
+    (root / ".a.conf.partial").write_text("half")
+    write(root, {"a.conf": "whole"}, uid=UID, gid=GID, private=False)
+    assert look(root) == {"a.conf": "whole"}
+
+
+def test_a_file_changed_by_hand_is_seen_and_put_back(tmp_path: Path) -> None:
+    provider = FilesProvider()
+    wanted: dict[str, Any] = {
+        "root": str(tmp_path / "part"),
+        "files": {"a.conf": "right"},
+        "uid": UID,
+        "gid": GID,
+        "private": False,
+    }
+    made = provider.create(wanted)
+    (tmp_path / "part" / "a.conf").chmod(0o644)
+    (tmp_path / "part" / "a.conf").write_text("wrong")
+    seen = provider.read(made.id, made.outs)
+    assert provider.diff(made.id, seen.outs, wanted).changes
+    provider.update(made.id, seen.outs, wanted)
+    assert not provider.diff(made.id, provider.read(made.id, made.outs).outs, wanted).changes
+
+
+def test_what_is_gone_is_reported_as_gone(tmp_path: Path) -> None:
+    props = {"root": str(tmp_path / "none"), "files": {}, "uid": UID, "gid": GID, "private": False}
+    assert FilesProvider().read("x", props).id == ""
+
+
+class _Counter(Provider):
+    replaces = ("name",)
+    ignores = ("where",)
+
+    def identity(self, props: Properties) -> str:
+        return str(props["name"])
+
+    def ensure(self, props: Properties) -> Properties:
+        return {"made": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "changes", "replaces"),
+    [
+        ({}, False, []),
+        ({"value": 2}, True, []),
+        ({"name": "b"}, True, ["name"]),
+        ({"where": "elsewhere"}, False, []),
+        ({"made": None}, False, []),
+    ],
+)
+def test_only_a_change_of_what_was_asked_for_is_a_change(
+    change: dict[str, Any], changes: bool, replaces: list[str]
+) -> None:
+    wanted: dict[str, Any] = {"name": "a", "value": 1, "where": "here"}
+    made = _Counter().create(wanted)
+    diff = _Counter().diff(made.id, made.outs, wanted | change)
+    assert (diff.changes, diff.replaces) == (changes, replaces)
+
+
+def test_a_certificate_is_for_its_names_and_from_the_stacks_ca() -> None:
+    ca, ca_key = certificate.authority("local")
+    text, _key = certificate.issue(["gateway", "maia.example", "10.0.0.1"], ca, ca_key)
+    leaf = x509.load_pem_x509_certificate(text.encode())
+    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(ca.encode()))
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["gateway", "maia.example"]
+    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.1"]
+    assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert certificate.RENEW < certificate.days_left(text) <= certificate.DAYS
+
+
+def test_a_certificate_near_its_end_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    ca, ca_key = certificate.authority("local")
+    wanted = {"names": ["gateway"], "ca_certificate": ca, "ca_key": ca_key, "certificate": None, "key": None}
+    provider = certificate.CertificateProvider()
+    made = provider.create(wanted)
+    assert not provider.diff(made.id, made.outs, wanted).changes
+    monkeypatch.setattr(certificate, "RENEW", certificate.DAYS + 1)
+    assert provider.diff(made.id, made.outs, wanted).changes
+
+
+def test_a_policy_reaches_its_own_buckets_and_makes_or_removes_none() -> None:
+    document = store.policy(["web-files"])
+    resources = {resource for statement in document["Statement"] for resource in statement["Resource"]}
+    actions = {action for statement in document["Statement"] for action in statement["Action"]}
+    assert resources == {"arn:aws:s3:::web-files", "arn:aws:s3:::web-files/*"}
+    assert not [action for action in actions if "*" in action or "Bucket" in action and "Delete" in action]
+    assert "s3:CreateBucket" not in actions

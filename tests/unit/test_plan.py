@@ -1,0 +1,169 @@
+"""The plan decides everything: what is in it follows from the catalog and the stack file, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from infra import catalog
+from infra.catalog.model import Zone
+from infra.errors import MaiaError
+from infra.plan import Machine, Plan
+
+Planned = Callable[..., Plan]
+
+APP = {
+    "image": "sha256:" + "a" * 64,
+    "needs": {"database": True, "bucket": True, "redis": True, "extensions": ["vector"]},
+    "wire": {"DATABASE_URL": "database-url"},
+    "migrate": ["node", "migrate.js"],
+}
+
+
+def test_the_default_stack_is_what_it_was(planned: Planned, golden: Callable[[str, str], None]) -> None:
+    golden("plan-default.json", planned().json() + "\n")
+
+
+def test_a_stack_with_everything_on_is_what_it_was(planned: Planned, golden: Callable[[str, str], None]) -> None:
+    plan = planned(
+        {
+            "gateway": {"names": ["maia.example"], "address": "0.0.0.0", "https": 443, "http": 8080},
+            "apps": {"web": APP},
+            "egress": {"web": ["smtp.example:587"]},
+            "parts": {"postgres": {"memory": 2048}, "alertmanager": {"cpus": 0.5}},
+        }
+    )
+    golden("plan-full.json", plan.json() + "\n")
+
+
+def test_planning_twice_gives_the_same_hash_and_any_change_another(planned: Planned) -> None:
+    assert planned().hash == planned().hash
+    assert planned().hash != planned({"gateway": {"https": 9443}}).hash
+
+
+def test_only_the_gateway_is_published_and_only_on_loopback_by_default(planned: Planned) -> None:
+    published = {c.part: c.published for c in planned().containers if c.published}
+    assert set(published) == {"gateway"}
+    assert all(ip_address(port.address).is_loopback for port in published["gateway"])
+
+
+def test_the_plain_listener_stays_on_loopback_wherever_the_gateway_listens(planned: Planned) -> None:
+    plan = planned({"gateway": {"address": "0.0.0.0", "http": 8080}})
+    assert [p.address for p in plan.container("gateway").published if p.target == 8080] == ["127.0.0.1"]
+
+
+def test_nothing_has_a_way_out_until_a_person_opens_one(planned: Planned) -> None:
+    plan = planned()
+    assert [network.zone for network in plan.networks if network.masquerade] == [Zone.OUTSIDE]
+    assert not [c.part for c in plan.containers if Zone.OUTSIDE in c.addresses]
+
+
+def test_a_grant_gives_the_part_the_proxy_and_the_proxy_a_way_out(planned: Planned) -> None:
+    plan = planned({"egress": {"prometheus": ["metrics.example:443"]}})
+    assert [str(grant.endpoint) for grant in plan.grants] == ["metrics.example:443"]
+    assert plan.grants[0].address == plan.container("prometheus").addresses["exit"]
+    assert plan.container("prometheus").env["HTTPS_PROXY"] == "http://exit:3128"
+    assert {c.part for c in plan.containers if Zone.OUTSIDE in c.addresses} == {"exit"}
+
+
+def test_only_the_s3_route_shares_a_zone_with_the_object_store(planned: Planned) -> None:
+    plan = planned({"apps": {"web": APP}})
+    assert {c.part for c in plan.containers if Zone.STORE in c.addresses} == {"minio", "s3"}
+    assert set(plan.container("minio").addresses) == {"store"}
+
+
+def test_no_two_containers_share_an_address_and_each_is_inside_its_zone(planned: Planned) -> None:
+    plan = planned({"apps": {"web": APP, "wiki": APP | {"route": {"path": "/wiki/"}, "migrate": []}}})
+    every = [(zone, address) for c in plan.containers for zone, address in c.addresses.items()]
+    assert len(every) == len(set(every))
+    for zone, address in every:
+        assert ip_address(address) in ip_network(plan.network(Zone(zone)).subnet)
+
+
+def test_adding_an_app_moves_no_other_part(planned: Planned) -> None:
+    before, after = planned(), planned({"apps": {"web": APP}})
+    assert {c.part: c.addresses for c in before.containers}.items() <= {
+        c.part: c.addresses for c in after.containers
+    }.items()
+
+
+def test_an_app_gets_a_role_a_bucket_and_a_redis_user_of_its_own(planned: Planned) -> None:
+    plan = planned({"apps": {"my-web": APP}})
+    assert [(r.role, r.database.name, r.database.extensions) for r in plan.roles if r.part == "my-web"] == [
+        ("my_web", "my_web", ("vector",))
+    ]
+    assert [u.buckets[0].name for u in plan.store_users if u.part == "my-web"] == ["my-web-files"]
+    assert [u.rules.keys for u in plan.redis_users if u.part == "my-web"] == [("my-web:*",)]
+    assert set(plan.container("my-web").after) == {"postgres", "redis", "s3"}
+    assert {"my-web-postgres", "my-web-redis", "my-web-s3"} <= set(plan.secrets)
+
+
+def test_a_credential_in_a_variable_is_a_deviation_that_is_named(planned: Planned) -> None:
+    container = planned({"apps": {"web": APP}}).container("web")
+    assert [(d.field, d.value) for d in container.deviations] == [("env", "DATABASE_URL")]
+    assert not [value for value in container.env.values() if "postgresql://" in value]
+
+
+def test_grafana_is_absent_with_the_reason_where_no_image_is_to_be_had(planned: Planned) -> None:
+    assert [(a.part, "official image" in a.reason) for a in planned().absent] == [("grafana", True)]
+
+
+def test_a_disabled_part_is_absent_and_leaves_no_trace(planned: Planned) -> None:
+    plan = planned({"parts": {"redis-exporter": {"enabled": False}}})
+    assert "redis-exporter" in {absent.part for absent in plan.absent}
+    assert "redis-exporter" not in {t.part for t in plan.targets} | {u.part for u in plan.redis_users}
+    assert "redis-exporter-redis" not in plan.secrets
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "says"),
+    [
+        ({"parts": {"postgre": {}}}, "maia:parts.postgre", "did you mean 'postgres'?"),
+        ({"parts": {"redis": {"enabled": False}}}, "maia:parts.redis.enabled", "redis-exporter"),
+        ({"egress": {"nobody": ["a.example:1"]}}, "maia:egress.nobody", "unknown part"),
+        ({"apps": {"redis": APP}}, "maia:apps.redis", "belongs to a part"),
+        ({"apps": {"web": APP | {"route": {"path": "/status/"}}}}, "maia:apps.web.route", "already leads to status"),
+        ({"apps": {"web": APP | {"route": {"host": "x.example"}}}}, "maia:apps.web.route.host", "x.example"),
+        ({"gateway": {"http": 8443}}, "maia:gateway.http", "8443"),
+        ({"parts": {"postgres": {"memory": 64000}}}, "maia:parts.postgres.memory", "24000 MiB"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused_by_key(
+    planned: Planned, values: dict[str, object], where: str, says: str
+) -> None:
+    with pytest.raises(MaiaError) as refused:
+        planned(values)
+    assert refused.value.where == where
+    assert says in str(refused.value)
+
+
+def test_limits_follow_the_machine_and_fit_a_small_one(planned: Planned) -> None:
+    small = planned(machine=Machine(memory=4096, cpus=1))
+    large = planned(machine=Machine(memory=256_000, cpus=64))
+    assert small.container("postgres").memory < large.container("postgres").memory
+    assert sum(c.memory for c in small.containers) <= 4096
+    assert max(c.cpus for c in small.containers) <= 1
+
+
+def test_every_part_states_what_the_baseline_asks_for() -> None:
+    for service in catalog.SERVICES:
+        assert service.title and service.zones and service.health.command, service.name
+        assert service.limits.memory and service.limits.cpus and service.limits.pids, service.name
+        assert not service.root or {d.field for d in service.deviations} >= {"user"}, service.name
+        assert not service.capabilities or {d.field for d in service.deviations} >= {"capabilities"}, service.name
+
+
+def test_every_part_that_listens_is_watched() -> None:
+    for service in catalog.SERVICES:
+        assert not service.scrape or Zone.OPS in service.zones, service.name
+        for scrape in service.scrape:
+            assert scrape.port in service.ports, service.name
+
+
+def test_the_plan_is_data_and_holds_no_secret(planned: Planned) -> None:
+    plan = planned({"apps": {"web": APP}})
+    assert set(plan.data()) == {field.name for field in fields(Plan)}
+    assert all(isinstance(name, str) for name in plan.secrets)
