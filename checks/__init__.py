@@ -78,7 +78,9 @@ def run(
     spec = Spec(plan=stack.plan, site=stack.site, secrets=dict(secrets or {}), control=control, keyword=keyword)
     rows = _rows(spec, say)
     if not rows:
-        raise MaiaError(f"no check matches {keyword or control!r}", where="maia check", mend="maia check lists them all")
+        raise MaiaError(
+            f"no check matches {keyword or control!r}", where="maia check", mend="maia check lists them all"
+        )
     return Result(
         rows=tuple(rows),
         plan=stack.plan,
@@ -93,7 +95,7 @@ def _rows(spec: Spec, say: Callable[[str], None]) -> list[Row]:
     with subprocess.Popen(
         command, cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101 - pipes, as asked for
+        assert process.stdin and process.stdout and process.stderr
         pickle.dump(spec, process.stdin)
         process.stdin.close()
         rows: list[Row] | None = None
@@ -112,7 +114,7 @@ def _rows(spec: Spec, say: Callable[[str], None]) -> list[Row]:
 def _messages(stream: IO[bytes]) -> Any:
     while True:
         try:
-            yield pickle.load(stream)  # noqa: S301 - from the process started above
+            yield pickle.load(stream)
         except EOFError:
             return
 

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    spec: Spec = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    spec: Spec = pickle.load(sys.stdin.buffer)
     # What pytest and the libraries print is no part of the answer.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def gather(plan: Plan) -> Facts:
         ours = name.startswith(f"maia-{plan.stack}-") or entry["Id"] in joined
         if name in named or (ours and entry["State"] != "exited"):
             inspect = client.api.inspect_container(entry["Id"])
-            containers[name] = _container(inspect, client.api.inspect_image(inspect["Image"]), processes)
+            image = client.api.inspect_image(inspect["Image"])  # type: ignore[no-untyped-call]
+            containers[name] = _container(inspect, image, processes)
     addresses = {
         attached["IPAddress"]
         for fact in containers.values()
@@ -218,7 +220,7 @@ def _joined(path: Path) -> str:
 def machine_addresses() -> Iterator[str]:
     """IPv4 and IPv6 addresses of this machine, loopback and link-local ones left out."""
     lines = (PROC / "net/fib_trie").read_text().splitlines()
-    local = {above.split()[-1] for above, line in zip(lines, lines[1:], strict=False) if "/32 host LOCAL" in line}
+    local = {above.split()[-1] for above, line in pairwise(lines) if "/32 host LOCAL" in line}
     yield from sorted(address for address in local if not address.startswith(("127.", "169.254.")))
     table = PROC / "net/if_inet6"
     for line in table.read_text().splitlines() if table.exists() else ():

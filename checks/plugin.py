@@ -89,11 +89,16 @@ def fail(reason: str) -> NoReturn:
     pytest.fail(reason, pytrace=False)
 
 
+UNANSWERED = (OSError, urllib3.exceptions.HTTPError, MinioException)
+"""Faults of an object store that is not well."""
+
+
 class Subject:
     """What the checks look at; everything is gathered once, when first asked for."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self.untidy = False
 
     @cached_property
     def facts(self) -> facts.Facts:
@@ -107,11 +112,20 @@ class Subject:
     def probes(self) -> probing.Probes:
         plan = self.spec.plan
         sealing = None
-        if plan.has("s3"):
-            with contextlib.suppress(OSError, urllib3.exceptions.HTTPError, MinioException):
-                # Where the store does not answer, the checks of the store say so.
-                sealing = self.store.sealing_request(f"{plan.container('s3').addresses[Zone.DATA]}:9000")
-        return probing.probe(plan, self.facts, sealing)
+        try:
+            # Where the store does not answer, the checks of the store say so.
+            with contextlib.suppress(*UNANSWERED):
+                if plan.has("s3"):
+                    sealing = self.store.sealing_request(f"{plan.container('s3').addresses[Zone.DATA]}:9000")
+            return probing.probe(plan, self.facts, sealing)
+        finally:
+            self.untidy = sealing is not None
+
+    def tidy(self) -> None:
+        """Remove what looking at it has left."""
+        if self.untidy:
+            with contextlib.suppress(*UNANSWERED):
+                self.store.tidy()
 
 
 class Plugin:
@@ -169,9 +183,9 @@ class Plugin:
         items[:] = chosen
 
     def _wanted(self, item: pytest.Item) -> bool:
-        subject, case = subject_and_case(item)
-        if not isinstance(case, Case):  # the plan gives rise to none
+        if item.get_closest_marker("skip"):  # the plan gives rise to no case
             return False
+        subject, case = subject_and_case(item)
         if not self._spec.plan.running and subject != "parts":
             return False
         control = self._spec.control
@@ -197,7 +211,7 @@ class Plugin:
             return report
         subject, case = subject_and_case(item)
         check = f"{subject}[{case.id}]"
-        outcome, reason = report.outcome, _reason(report)
+        outcome, reason = str(report.outcome), _reason(report)
         if report.failed and (waiver := self._waiver(check, f"{subject}.{case.rule}")):
             outcome, reason = "waived", f"waived until {waiver.expires}: {waiver.reason}"
             report.outcome, report.wasxfail = "skipped", reason
@@ -221,6 +235,9 @@ class Plugin:
         today = datetime.now(UTC).date()
         return next((waiver for waiver in self._waivers if waiver.covers(check, key, today)), None)
 
+    def pytest_sessionfinish(self) -> None:
+        self._subject.tidy()
+
     def finish(self) -> None:
         """Write the report, unless only a part of the checks ran."""
         if self._spec.control is None and self._spec.keyword is None:
@@ -236,9 +253,9 @@ def waiver_files(site: Site) -> tuple[Path, ...]:
 
 
 def subject_and_case(item: pytest.Item) -> tuple[str, Case]:
-    function = item
-    assert isinstance(function, pytest.Function)  # noqa: S101 - the folder holds nothing else
-    return function.originalname.removeprefix("test_"), function.callspec.params["case"]
+    assert isinstance(item, pytest.Function)  # the folder holds nothing else
+    case: Case = item.callspec.params["case"]  # type: ignore[assignment]
+    return item.originalname.removeprefix("test_"), case
 
 
 def controls_of(subject: str, case: Case) -> tuple[str, ...]:

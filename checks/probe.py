@@ -69,15 +69,18 @@ class Outside:
                 self.ports[kind, address] = listener.getsockname()[1]
                 self._sockets.append(listener)
 
+    def close(self) -> None:
+        for listener in self._sockets:
+            listener.close()
+
     def serve(self) -> None:
         """Answer until the process is ended."""
         with selectors.DefaultSelector() as selector:
-            for listener in self._sockets:
-                selector.register(listener, selectors.EVENT_READ)
+            for each in self._sockets:
+                selector.register(each, selectors.EVENT_READ, each)
             while True:
                 for key, _ in selector.select():
-                    listener = key.fileobj
-                    assert isinstance(listener, socket.socket)  # noqa: S101 - all we registered
+                    listener: socket.socket = key.data
                     with contextlib.suppress(OSError):
                         if listener.type == socket.SOCK_STREAM:
                             connection, _peer = listener.accept()

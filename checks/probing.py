@@ -51,9 +51,7 @@ class Probes:
         if place not in self.answers:
             raise NotThere(f"{place} does not run")
         return {
-            name.removeprefix(prefix): answer
-            for name, answer in self.answers[place].items()
-            if name.startswith(prefix)
+            name.removeprefix(prefix): answer for name, answer in self.answers[place].items() if name.startswith(prefix)
         }
 
     def talk(self, name: str) -> Answer:
@@ -129,7 +127,7 @@ def _machine(facts: Facts) -> Iterator[dict[str, Any]]:
 def _published(plan: Plan) -> Iterator[dict[str, Any]]:
     for container in plan.containers:
         for port in container.published:
-            address = "127.0.0.1" if port.address == "0.0.0.0" else port.address  # noqa: S104 - read, not bound
+            address = "127.0.0.1" if port.address == "0.0.0.0" else port.address
             # Not a word of TLS: the gateway says so, while a forwarder with nobody behind it says nothing.
             yield _attempt(f"published:{port.address}:{port.port}", address, port.port, _http("GET", "/"))
 
@@ -144,7 +142,7 @@ def _talks(plan: Plan, source: Container, sealing: bytes | None) -> Iterator[dic
     """Requests that the part behind must refuse, each from the first part that could make it."""
     for part, port, zone, requests in (
         ("postgres", 5432, Zone.DATA, {"postgres-plain": _postgres_startup("postgres")}),
-        ("redis", 6379, Zone.DATA, {"redis-default": b'PING\r\nAUTH default ""\r\n'}),
+        ("redis", 6379, Zone.DATA, REDIS_REQUESTS),
         ("s3", 9000, Zone.DATA, S3_REQUESTS | ({"s3-sealing": sealing} if sealing else {})),
         (EXIT_PROXY, EXIT_PORT, Zone.EXIT, {"exit-ungranted": _connect("refused.invalid", 443)}),
     ):
@@ -175,6 +173,7 @@ def _http(method: str, path: str, *headers: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+REDIS_REQUESTS = {"redis-unauthenticated": b"PING\r\n", "redis-default-credentials": b'AUTH default ""\r\n'}
 S3_REQUESTS = {
     "s3-anonymous": _http("GET", "/"),
     "s3-admin-hidden": _http("GET", "/minio/admin/v3/info"),

@@ -40,7 +40,7 @@ def gateway_address(plan: Plan, target: int = 8443) -> tuple[str, int] | None:
     """Where this machine meets the gateway's TLS (8443) or plain (8080) listener; None where it has none."""
     for port in plan.container("gateway").published:
         if port.target == target:
-            return ("127.0.0.1" if port.address == "0.0.0.0" else port.address), port.port  # noqa: S104
+            return ("127.0.0.1" if port.address == "0.0.0.0" else port.address), port.port
     return None
 
 

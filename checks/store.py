@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import secrets
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import urllib3
 from docker.transport.unixconn import UnixHTTPConnectionPool
 from minio import Minio, MinioAdmin
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from minio.error import S3Error
 
 from infra.plan import Plan
@@ -17,7 +18,10 @@ from infra.site import Site
 
 TIMEOUT = 10
 """Seconds for one request."""
-BUCKET = "maia-check"
+PREFIX = "maia-check-"
+"""Buckets of the checks, each gone when its run ends."""
+STALE = timedelta(hours=1)
+"""Age at which one of a run that was killed is removed."""
 OBJECT = "sealed"
 SEALING = {
     "X-Minio-Replication-Server-Side-Encryption-Iv": "A" * 44,
@@ -38,14 +42,15 @@ class _Socket(urllib3.PoolManager):
         pool: urllib3.HTTPConnectionPool = self._pool
         return pool
 
-    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:
-        return super().urlopen(method, url, redirect, **{"timeout": TIMEOUT, **kw})
+    def urlopen(self, *args: Any, **kw: Any) -> urllib3.BaseHTTPResponse:
+        return super().urlopen(*args, **{"timeout": TIMEOUT, **kw})
 
 
 class Store:
     """The store of one stack."""
 
     def __init__(self, plan: Plan, site: Site) -> None:
+        self._bucket = PREFIX + secrets.token_hex(8)
         self._socket = _Socket(str(site.sockets(plan.stack) / "s3" / "admin.sock"))
         root = json.loads((site.files(plan.stack) / "administrators" / "minio").read_text())
         self._user, self._password = root["user"], root["password"]
@@ -68,23 +73,31 @@ class Store:
 
     def sealing_request(self, host: str) -> bytes:
         """A signed upload through the S3 route at ``host`` with headers that it must take out."""
-        client = self.objects()
-        if not client.bucket_exists(BUCKET):
-            client.make_bucket(BUCKET)
+        self.objects().make_bucket(self._bucket)
         signer = Minio(host, access_key=self._user, secret_key=self._password, secure=False, region="us-east-1")
-        url = signer.presigned_put_object(BUCKET, OBJECT, expires=timedelta(minutes=1))
+        url = signer.presigned_put_object(self._bucket, OBJECT, expires=timedelta(minutes=1))
         lines = [f"PUT {url.removeprefix(f'http://{host}')} HTTP/1.1", f"Host: {host}", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in SEALING.items()]
         return "\r\n".join([*lines, "Content-Length: 4", "", "maia"]).encode()
 
     def read_back(self) -> str:
-        """What became of that upload; removes it."""
-        client = self.objects()
+        """What became of that upload."""
         try:
-            with client.get_object(BUCKET, OBJECT) as answer:
+            with self.objects().get_object(self._bucket, OBJECT) as answer:
                 return answer.data.decode()
         except S3Error as error:
             return str(error.code)
-        finally:
-            client.remove_object(BUCKET, OBJECT)
-            client.remove_bucket(BUCKET)
+
+    def buckets(self) -> set[str]:
+        """Those of the parts."""
+        return {bucket.name for bucket in self.objects().list_buckets() if not bucket.name.startswith(PREFIX)}
+
+    def tidy(self) -> None:
+        """Remove what this run made, and what one that was killed has left."""
+        client = self.objects()
+        before = datetime.now(UTC) - STALE
+        for bucket in client.list_buckets():
+            old = bucket.creation_date is not None and bucket.creation_date < before
+            if bucket.name == self._bucket or (bucket.name.startswith(PREFIX) and old):
+                client.remove_object(bucket.name, OBJECT)
+                client.remove_bucket(bucket.name)

@@ -9,7 +9,7 @@ from typing import Any
 import docker
 import pytest
 
-from checks.facts import ContainerFact, FileMode, Facts
+from checks.facts import ContainerFact, Facts, FileMode
 from checks.plugin import Case, Expect, cases, for_parts
 from infra.plan import Container, Plan
 from infra.site import Site
@@ -99,7 +99,9 @@ def privileged(part: Container, fact: ContainerFact) -> Pair:
 def host_namespaces(part: Container, fact: ContainerFact) -> Pair:
     """Neither the machine's nor another container's."""
     found = {key: fact.host[key] for key in NAMESPACES}
-    shared = {key: mode for key, mode in found.items() if mode in ("host", "shareable") or mode.startswith("container:")}
+    shared = {
+        key: mode for key, mode in found.items() if mode in ("host", "shareable") or mode.startswith("container:")
+    }
     return shared, {}
 
 
@@ -116,7 +118,9 @@ def command(part: Container, fact: ContainerFact) -> Pair:
 
 def scratch(part: Container, fact: ContainerFact) -> Pair:
     """Only the planned folders are tmpfs, and nothing in them runs or is a device."""
-    folders = {path: {"noexec", "nodev", "nosuid"} <= set(how.split(",")) for path, how in (fact.host["Tmpfs"] or {}).items()}
+    folders = {
+        path: {"noexec", "nodev", "nosuid"} <= set(how.split(",")) for path, how in (fact.host["Tmpfs"] or {}).items()
+    }
     return folders, dict.fromkeys(part.scratch, True)
 
 
@@ -124,7 +128,17 @@ RULES: Mapping[str, Callable[[Container, ContainerFact], Pair]] = {
     rule.__name__.replace("_", "-"): rule
     for rule in (
         *(image, user, readonly, capabilities, powerless, no_new_privileges, seccomp, memory, cpus, pids),
-        *(shared_memory, restart, log_rotation, healthcheck, privileged, host_namespaces, docker_socket, command, scratch),
+        *(
+            shared_memory,
+            restart,
+            log_rotation,
+            healthcheck,
+            privileged,
+            host_namespaces,
+            docker_socket,
+            command,
+            scratch,
+        ),
     )
 }
 

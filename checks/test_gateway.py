@@ -31,7 +31,9 @@ HEADERS = (
 DEFAULTS = (("admin", "admin"), ("operator", "operator"), ("operator", "password"), ("admin", ""))
 
 
-@cases(lambda plan: [Case(rule, c.part) for c in plan.containers if c.certificate for rule in ("issuer", "names", "days")])
+@cases(
+    lambda plan: [Case(rule, c.part) for c in plan.containers if c.certificate for rule in ("issuer", "names", "days")]
+)
 def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
     part = plan.container(case.part)
     found = x509.load_pem_x509_certificate((site.files(plan.stack) / part.part / "secrets" / "tls.crt").read_bytes())
@@ -39,7 +41,7 @@ def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None
         issuer = x509.load_pem_x509_certificate(authority(plan, site).read_bytes())
         try:
             found.verify_directly_issued_by(issuer)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it
+        except Exception as error:
             return expect(f"{type(error).__name__}: {error}", "issued by the internal CA")
         return expect(True, True)
     if case.rule == "names":
@@ -61,7 +63,7 @@ def _handshake(plan: Plan, site: Site, version: ssl.TLSVersion | None, name: str
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = context.maximum_version = version
     address = gateway_address(plan)
-    assert address  # noqa: S101 - only asked where there is a gateway
+    assert address
     try:
         with (
             socket.create_connection(address, timeout=5) as plain,
@@ -79,13 +81,15 @@ def _gateway(plan: Plan) -> bool:
 
 
 @cases(
-    lambda plan: [
-        *(Case(f"{version}-refused") for version in OLD),
-        *(Case(f"{version}-accepted") for version in NEW),
-        *(Case("name", name) for name in plan.names),
-    ]
-    if _gateway(plan)
-    else []
+    lambda plan: (
+        [
+            *(Case(f"{version}-refused") for version in OLD),
+            *(Case(f"{version}-accepted") for version in NEW),
+            *(Case("name", name) for name in plan.names),
+        ]
+        if _gateway(plan)
+        else []
+    )
 )
 def test_tls(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
     if case.rule == "name":
@@ -101,15 +105,17 @@ def test_tls(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
 
 
 @cases(
-    lambda plan: [
-        # For localhost, Strict-Transport-Security would force every other port of the owner's machine to TLS.
-        *(Case("header", name) for name in HEADERS if name != HSTS or plan.names[0] != "localhost"),
-        *(Case(rule) for rule in ("version-hidden", "unknown-host", "plain-on-tls", "plain-on-loopback")),
-        *(Case("login-asked", route.part, route) for route in plan.routes if route.route.operator),
-        *([Case("default-credentials")] if any(route.route.operator for route in plan.routes) else []),
-    ]
-    if _gateway(plan)
-    else []
+    lambda plan: (
+        [
+            # For localhost, Strict-Transport-Security would force every other port of the owner's machine to TLS.
+            *(Case("header", name) for name in HEADERS if name != HSTS or plan.names[0] != "localhost"),
+            *(Case(rule) for rule in ("version-hidden", "unknown-host", "plain-on-tls", "plain-on-loopback")),
+            *(Case("login-asked", route.part, route) for route in plan.routes if route.route.operator),
+            *([Case("default-credentials")] if any(route.route.operator for route in plan.routes) else []),
+        ]
+        if _gateway(plan)
+        else []
+    )
 )
 def test_gateway(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect) -> None:
     if case.rule == "plain-on-loopback":

@@ -134,9 +134,11 @@ def test_database(case: Case, plan: Plan, link: Link, expect: Expect) -> None:
 
 
 @cases(
-    lambda plan: [Case(rule, "postgres") for rule in ("without-tls", "default-credentials", "wrong-password")]
-    if plan.has("postgres")
-    else []
+    lambda plan: (
+        [Case(rule, "postgres") for rule in ("without-tls", "default-credentials", "wrong-password")]
+        if plan.has("postgres")
+        else []
+    )
 )
 def test_refusals(case: Case, plan: Plan, facts: Facts, probes: Probes, link: Link, expect: Expect) -> None:
     if case.rule == "without-tls":
@@ -144,7 +146,10 @@ def test_refusals(case: Case, plan: Plan, facts: Facts, probes: Probes, link: Li
         refused = answer.text.startswith("E") and "no encryption" in answer.text
         return expect.that(refused, " ".join(answer.text.split("\0")[:5]) or answer.outcome, "refused: no encryption")
     if case.rule == "default-credentials":
-        return expect({user: _login(plan, facts, user, password) for user, password in DEFAULTS}, dict.fromkeys(dict(DEFAULTS), "refused"))
+        return expect(
+            {user: _login(plan, facts, user, password) for user, password in DEFAULTS},
+            dict.fromkeys(dict(DEFAULTS), "refused"),
+        )
     parts = _column(link, "select rolname from pg_roles where rolcanlogin and not rolsuper")
     if not parts:
         pytest.skip("no part has a login")

@@ -36,7 +36,9 @@ def test_scrapes(case: Case, plan: Plan, measurements: Measurements, expect: Exp
         return expect(settled(measurements.targets, "up", planned), dict.fromkeys(planned, "up"))
     probed = {probe.part for probe in plan.probes}
     found = settled(measurements.probes, "1", probed)
-    return expect({part: value for part, value in found.items() if value != "1" or part in probed}, dict.fromkeys(probed, "1"))
+    return expect(
+        {part: value for part, value in found.items() if value != "1" or part in probed}, dict.fromkeys(probed, "1")
+    )
 
 
 @cases(lambda plan: [Case("none-firing")] if _measured(plan) else [])

@@ -100,6 +100,9 @@ class App(_Model):
     health: Annotated[str, Field(pattern=r"^/\S*$")] = Field(
         default="/", description="Path that answers 200 once the app can do its work."
     )
+    healthcheck: list[str] = Field(
+        default=[], description="Command that succeeds when the app is healthy, where its image has no node to ask with."
+    )
     memory: Annotated[int, Field(ge=16, strict=True)] = 512
     cpus: Annotated[float, Field(gt=0, le=256)] = 1.0
     needs: AppNeeds = AppNeeds()

@@ -70,8 +70,6 @@ def of_part(plan: Plan, part: str, secrets: Mapping[str, str]) -> Lookup:
         if kind == "redis":
             url = f"redis://{part}:{quote(secret)}@redis:6379/0"
             return Credential(host="redis", port=6379, user=part, password=secret, url=url)
-        return Credential(
-            host="s3", port=9000, user=tagged(part, secret, "-"), password=secret, url="http://s3:9000"
-        )
+        return Credential(host="s3", port=9000, user=tagged(part, secret, "-"), password=secret, url="http://s3:9000")
 
     return credential

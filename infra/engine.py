@@ -196,7 +196,15 @@ class Engine:
     def _operate(self, say: Say, verb: str, *arguments: str) -> Outcome:
         watch = _Watch(say)
         errors: list[str] = []
-        command: list[str | Path] = [self._toolchain.pulumi, verb, *arguments, "--stack", self.stack, "--json", "--non-interactive"]
+        command: list[str | Path] = [
+            self._toolchain.pulumi,
+            verb,
+            *arguments,
+            "--stack",
+            self.stack,
+            "--json",
+            "--non-interactive",
+        ]
         environment = self.environment | {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
         # A group of its own: Ctrl-C reaches the engine once, through us. Should we be killed, it is told to stop.
         child = subprocess.Popen(
@@ -220,7 +228,8 @@ class Engine:
         if not outcome.problems:
             return self._explain(verb, outcome.noise)
         (resource, message), *others = outcome.problems
-        message += f"; {len(others)} more: {', '.join(name for name, _ in others if name)}" if others else ""
+        if also := dict.fromkeys(name for name, _ in others if name and name != resource):
+            message += f"; and {', '.join(also)}"
         return MaiaError(message, where=resource or f"pulumi {verb}")
 
     def _explain(self, what: str, lines: Sequence[str]) -> MaiaError:

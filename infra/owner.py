@@ -61,4 +61,6 @@ def load(client: docker.DockerClient, name: str, app: App) -> None:
         else:
             raise MaiaError(f"no image {wanted}", where=f"maia:apps.{name}.image", mend="docker load it first")
     except (APIError, OSError) as error:
-        raise MaiaError(f"{wanted} cannot be had: {error}", where=f"maia:apps.{name}", mend="check its source") from None
+        raise MaiaError(
+            f"{wanted} cannot be had: {error}", where=f"maia:apps.{name}", mend="check its source"
+        ) from None

@@ -34,6 +34,9 @@ from infra.catalog.model import (
 from infra.config import Config, nearest
 from infra.errors import MaiaError
 
+RESERVED = frozenset({"admin", "default", "health", "administrators", "root"})
+"""Names of fixed users and folders that no app may take."""
+
 EXIT_PROXY = "exit"
 EXIT_PORT = 3128
 
@@ -311,8 +314,8 @@ def _check_names(config: Config, services: Mapping[str, Service]) -> None:
         if name not in known:
             raise MaiaError("unknown part", where=f"maia:parts.{name}", mend=nearest(name, known))
     for name in config.apps:
-        if name in known:
-            raise MaiaError("the name belongs to a part of the appliance", where=f"maia:apps.{name}", mend="rename it")
+        if name in known | RESERVED:
+            raise MaiaError("the name belongs to the appliance", where=f"maia:apps.{name}", mend="rename it")
     for name in config.egress:
         if name not in services:
             raise MaiaError("unknown part", where=f"maia:egress.{name}", mend=nearest(name, services))
@@ -414,7 +417,7 @@ def _container(
         env=dict(sorted(env.items())),
         wire=wire,
         addresses={str(zone): str(_subnet(config, zone)[slot]) for zone in zones},
-        ports=service.ports,
+        ports=_listening(service, config),
         published=_published(config) if Zone.EDGE in zones else (),
         # Docker before 23.0.11 resolves outside names for containers on internal networks (CVE-2024-29018).
         # Naming a resolver that is not there closes it for every version; names of parts still resolve.
@@ -448,11 +451,16 @@ def _container(
 def _after(service: Service) -> tuple[str, ...]:
     needs = service.needs
     implied = [
-        part
-        for part, need in (("postgres", needs.database), ("redis", needs.redis), ("s3", needs.buckets))
-        if need
+        part for part, need in (("postgres", needs.database), ("redis", needs.redis), ("s3", needs.buckets)) if need
     ]
     return tuple(dict.fromkeys((*service.after, *implied)))
+
+
+def _listening(service: Service, config: Config) -> tuple[int, ...]:
+    """The ports of a part; the gateway's plain-HTTP listener is there only where it is asked for."""
+    if Zone.EDGE in service.zones:
+        return tuple(port.target for port in _published(config))
+    return service.ports
 
 
 def _published(config: Config) -> tuple[Published, ...]:
@@ -467,9 +475,7 @@ def _routes(config: Config, services: list[Service]) -> tuple[GatewayRoute, ...]
     routes = [GatewayRoute(part=s.name, host=None, route=route) for s in services for route in s.routes]
     for name, app in sorted(config.apps.items()):
         if app.route:
-            routes.append(
-                GatewayRoute(part=name, host=app.route.host, route=Route(path=app.route.path, port=app.port))
-            )
+            routes.append(GatewayRoute(part=name, host=app.route.host, route=Route(path=app.route.path, port=app.port)))
     seen: dict[tuple[str | None, str], str] = {}
     for route in routes:
         key = (route.host, route.route.path)

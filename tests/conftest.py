@@ -1,12 +1,28 @@
-"""Options of every layer."""
+"""Options of every layer, and the real stacks that tests of a running appliance share."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
 import pytest
+import yaml
+
+from infra.site import REPO, Site
+from infra.stack import Stack
+
+LIMIT = 900
+"""Seconds after which a verb is taken for hung."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long tests too")
+    parser.addoption("--site", type=Path, help="use the stack of this site folder, and leave it running")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -15,3 +31,129 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.skip(reason="long: maia test --full runs it"))
+
+
+@dataclass
+class Appliance:
+    """A stack of its own site, worked through the same command as a person would use."""
+
+    name: str
+    root: Path
+    values: dict[str, Any]
+    """``maia:`` keys of its stack file, without the prefix."""
+    _secrets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def site(self) -> Site:
+        return Site(self.root)
+
+    @property
+    def stack(self) -> Stack:
+        """Read anew, because tests change the stack file."""
+        return Stack(self.name, self.site)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"MAIA_SITE": str(self.root), "MAIA_STACK": self.name}
+
+    def maia(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a verb; with ``check``, its failure is the test's."""
+        done = subprocess.run(
+            [REPO / "maia", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"maia {' '.join(arguments)}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin a verb that the test will interrupt."""
+        return subprocess.Popen(
+            [REPO / "maia", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def write(self, changes: Mapping[str, Any] | None = None) -> None:
+        """Write the stack file, with ``changes`` to its ``maia:`` keys; secrets in it are kept."""
+        self.values |= changes or {}
+        path = self.site.stack_file(self.name)
+        document = yaml.safe_load(path.read_text()) if path.exists() else {}
+        kept = {key: value for key, value in (document.get("config") or {}).items() if not key.startswith("maia:")}
+        document["config"] = kept | {f"maia:{key}": value for key, value in self.values.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(document))
+
+    def secret(self, name: str) -> str:
+        if name not in self._secrets:
+            self._secrets[name] = self.maia("secrets", "show", name).stdout.strip()
+        return self._secrets[name]
+
+    @property
+    def url(self) -> str:
+        """The gateway's origin."""
+        return self.stack.plan.origin
+
+    @property
+    def ca(self) -> str:
+        """Path of the CA certificate that clients trust."""
+        return str(self.site.files(self.name) / "gateway" / "config" / "ca.crt")
+
+    def leftovers(self) -> list[str]:
+        """Whatever of the stack is on this machine."""
+        client = docker.from_env()
+        prefix = f"maia-{self.name}-"
+        found = [
+            *(f"container {c.name}" for c in client.containers.list(all=True) if (c.name or "").startswith(prefix)),
+            *(f"network {n.name}" for n in client.networks.list() if (n.name or "").startswith(prefix)),
+            *(f"volume {v.name}" for v in client.volumes.list() if (v.name or "").startswith(prefix)),
+        ]
+        folders = (self.site.files(self.name), self.site.sockets(self.name), self.site.stack_file(self.name))
+        return found + [f"path {path}" for path in folders if path.exists()]
+
+
+def _values(https: int, http: int, subnet: str) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "subnet": subnet,
+        "gateway": {"names": ["localhost"], "https": https, "http": http},
+        "parts": {"postgres": {"memory": 512}, "redis": {"memory": 128}, "minio": {"memory": 512}},
+    }
+
+
+@pytest.fixture(scope="session")
+def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """A whole stack, up and verified, with names and ports of its own; a test leaves it as it found it."""
+    kept: Path | None = request.config.getoption("--site")
+    made = Appliance("second", kept or tmp_path_factory.mktemp("site"), _values(18443, 18080, "10.62.0.0/20"))
+    made.write()
+    made.maia("up")
+    yield made
+    if not kept:
+        made.maia("destroy", "--yes", made.name)
+
+
+@pytest.fixture(scope="session")
+def stack(appliance: Appliance) -> Stack:
+    """The running appliance's stack."""
+    return appliance.stack
+
+
+@pytest.fixture
+def throwaway(tmp_path: Path) -> Iterator[Appliance]:
+    """A small stack that is not up yet, for a test to bring up, break and remove."""
+    made = Appliance("third", tmp_path / "site", _values(28443, 28080, "10.63.0.0/20"))
+    quiet = ("alertmanager", "node-exporter", "blackbox-exporter", "exit")
+    made.values["parts"] |= {name: {"enabled": False} for name in quiet}
+    made.write()
+    yield made
+    if made.leftovers() and made.site.stack_file(made.name).exists():
+        made.maia("destroy", "--yes", made.name)

@@ -62,7 +62,10 @@ def draw(
 
 
 def ceiling(value: float) -> float:
-    """The least 1, 2 or 5 times a power of ten (of two, above 1024) that is not below ``value``; 1 for next to nothing."""
+    """The least 1, 2 or 5 times a power of ten that is not below ``value``; 1 for next to nothing.
+
+    Above 1024 a power of two, since those are bytes.
+    """
     if value < 1e-12:
         return 1
     if value >= 1024:

@@ -133,7 +133,7 @@ class Redis:
 
     keys: tuple[str, ...]
     channels: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ("+@all", "-@admin", "-@dangerous")
+    commands: tuple[str, ...] = ("+@all", "-@admin", "-@dangerous", "+info")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,12 +43,9 @@ def verify(
 
 def report(result: Result, *, everything: bool = False) -> int:
     """Print the table; 1 where a check failed."""
-    from rich.console import Console
-
     import checks
 
-    console = Console(highlight=False)
     if everything or not result.ok:
-        console.print(checks.table(result, everything=everything))
-    console.print(f"checks:  {result.summary}; evidence in {result.evidence}")
+        common.show(checks.table(result, everything=everything))
+    print(f"checks:  {result.summary}; evidence in {result.evidence}")
     return 0 if result.ok else 1

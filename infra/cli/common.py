@@ -16,6 +16,7 @@ from infra.site import Site
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
+    from rich.console import RenderableType
 
     from infra.engine import Engine
     from infra.stack import Stack
@@ -90,6 +91,16 @@ def locked(stack: Stack, verb: str) -> Iterator[None]:
         file.write(f"maia {verb} (pid {os.getpid()}) since {since}\n")
         file.flush()
         yield
+
+
+def show(renderable: RenderableType) -> None:
+    """Print a table; off a terminal as wide as it wants to be, so that it can be searched."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(renderable)
 
 
 def together(*jobs: Callable[[], Any]) -> list[Any]:

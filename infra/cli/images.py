@@ -6,6 +6,8 @@ import argparse
 import time
 from pathlib import Path
 
+from infra.cli import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
@@ -23,7 +25,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from infra.images import store
@@ -37,7 +38,7 @@ def _list(args: argparse.Namespace) -> int:
             else ("-", "not yet", "-", "-")
         )
         table.add_row(line.name, *cells, line.description)
-    Console(highlight=False).print(table)
+    common.show(table)
     return 0
 
 

@@ -16,7 +16,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(plan.json())
         return 0
-    from rich.console import Console
     from rich.table import Table
 
     parts = Table("part", "zones", "memory", "needs", "reached at", title=f"stack {plan.stack}", title_justify="left")
@@ -35,17 +34,15 @@ def run(args: argparse.Namespace) -> int:
             "\n".join(needs),
             "\n".join(reached),
         )
-    console = Console()
-    console.print(parts)
+    common.show(parts)
     for absent in plan.absent:
-        console.print(f"absent: {absent.part}: {absent.reason}", highlight=False)
+        print(f"absent: {absent.part}: {absent.reason}")
     for grant in plan.grants:
-        console.print(f"egress: {grant.part} → {grant.endpoint}", highlight=False)
+        print(f"egress: {grant.part} → {grant.endpoint}")
     total = sum(container.memory for container in plan.containers)
     volumes = sum(len(container.mounts) for container in plan.containers)
-    console.print(
+    print(
         f"{plan.origin} · {len(plan.containers)} containers (at most {total} MiB) · {len(plan.networks)} networks · "
-        f"{volumes} volumes · {len(plan.secrets)} secrets · plan {plan.hash[:12]}",
-        highlight=False,
+        f"{volumes} volumes · {len(plan.secrets)} secrets · plan {plan.hash[:12]}"
     )
     return 0

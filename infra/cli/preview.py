@@ -12,7 +12,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from infra.progress import Progress
@@ -21,12 +20,11 @@ def run(args: argparse.Namespace) -> int:
     assert stack.plan  # a wrong stack file is told by key
     with Progress() as progress, progress.step("preview") as say:
         outcome = common.engine(stack, say).preview(say)
-    console = Console(highlight=False)
     if not outcome.changes:
-        console.print("nothing to change: what runs is what the plan says")
+        print("nothing to change: what runs is what the plan says")
         return 0
     table = Table("change", "kind", "name", "because of", box=None, pad_edge=False)
     for change in outcome.changes:
         table.add_row(change.operation, change.kind, change.name, " ".join(change.keys))
-    console.print(table)
+    common.show(table)
     return 0

@@ -20,7 +20,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     stack = common.started(args)
@@ -29,7 +28,7 @@ def _list(args: argparse.Namespace) -> int:
         users = [container.part for container in stack.plan.containers if name in container.secrets]
         missing = "" if name in stack.secret_names else " (missing: maia init makes it)"
         table.add_row(name, " ".join(users) + missing)
-    Console(highlight=False).print(table)
+    common.show(table)
     return 0
 
 

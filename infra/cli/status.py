@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from infra.cli import common
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.table import Table
 
     from infra.health import PartState
@@ -35,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.watch:
         _watch(plan, lambda: health.states(plan, client))
     else:
-        from rich.console import Console
-
-        Console(highlight=False).print(_table(plan, states))
+        common.show(_table(plan, states))
+        for absent in plan.absent:
+            print(f"absent: {absent.part}: {absent.reason}")
     return 0 if not plan.running or all(state.well for state in states) else 1
 
 
@@ -59,7 +61,7 @@ def _table(plan: Plan, states: list[PartState]) -> Table:
     summary = f"{well} of {len(states)} parts are well" if plan.running else "down; its data is kept"
     table = Table(box=None, pad_edge=False, title=f"stack {plan.stack}: {summary}", title_justify="left")
     for name in ("part", "state", "health", "memory", "restarts", "version", "image"):
-        table.add_column(name, justify="right" if name in ("memory", "restarts") else "left", no_wrap=name == "part")
+        table.add_column(name, justify="right" if name in ("memory", "restarts") else "left", no_wrap=True)
     for state in states:
         colour = "green" if state.well else "red" if plan.running else "dim"
         table.add_row(
@@ -71,16 +73,13 @@ def _table(plan: Plan, states: list[PartState]) -> Table:
             state.version,
             state.image.removeprefix("sha256:")[:12],
         )
-    for absent in plan.absent:
-        table.add_row(absent.part, "absent", "-", "", "", absent.reason, "")
     return table
 
 
-def _watch(plan: Plan, look: object) -> None:
+def _watch(plan: Plan, look: Callable[[], list[PartState]]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    assert callable(look)
     with Live(_table(plan, look()), console=Console(highlight=False), auto_refresh=False) as live:
         while True:
             time.sleep(INTERVAL)

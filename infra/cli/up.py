@@ -89,18 +89,15 @@ def _images(stack: Stack, progress: Progress) -> None:
 
 
 def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     plan = stack.plan
     changed = ", ".join(f"{count} {what}" for what, count in sorted(outcome.counts.items()) if what != "same")
-    console.print(progress.table())
-    console.print(f"\nchanges: {changed or 'none'}")
+    common.show(progress.table())
+    print(f"\nchanges: {changed or 'none'}")
     for container in plan.containers:
         for port in container.published:
-            console.print(f"listens: {port.address}:{port.port} ({container.part})")
-    console.print(f"open:    {plan.origin}/")
-    console.print(f"log in:  operator, with the password that `maia secrets show operator --stack {plan.stack}` prints")
-    console.print(f"CA:      {stack.site.files(stack.name)} holds ca.crt for your browser")
+            print(f"listens: {port.address}:{port.port} ({container.part})")
+    print(f"open:    {plan.origin}/")
+    print(f"log in:  operator, with the password that `maia secrets show operator --stack {plan.stack}` prints")
+    print(f"trust:   {stack.site.files(stack.name) / 'gateway' / 'config' / 'ca.crt'} is the CA for your browser")
     for absent in plan.absent:
-        console.print(f"absent:  {absent.part}: {absent.reason}")
+        print(f"absent:  {absent.part}: {absent.reason}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
@@ -13,13 +14,15 @@ import pulumi_docker as docker
 from infra import credentials
 from infra.components.certificate import Certificate
 from infra.components.files import Files, Folder
-from infra.components.started import Started
+from infra.components.started import Finished, Started
 from infra.plan import Container, Plan
 from infra.render import render
 from infra.site import Site
 
 CONFIG = "/etc/maia"
 SECRETS = "/run/secrets"
+MIGRATION = 600
+"""Seconds an app's migration may take."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Part(pulumi.ComponentResource):
             )
             mounts.append(_bind(socket.path, container.socket, read_only=False))
         mounts += [self._volume(mount.volume, mount.path) for mount in container.mounts]
+        if container.migrate:
+            needs = [*needs, self._migration(mounts, needs)]
         self.container = self._container(mounts, self._fingerprint(config, secret), needs)
         self.started = Started(
             f"{container.part}-started",
@@ -148,37 +153,15 @@ class Part(pulumi.ComponentResource):
         needs: Sequence[pulumi.Resource],
     ) -> docker.Container:
         part = self.plan
-        uid, gid = part.user.split(":")
-        labels: dict[str, pulumi.Input[str]] = {
-            "maia.stack": self.context.plan.stack,
-            "maia.part": part.part,
-            "maia.files": fingerprint,
-        }
         return docker.Container(
             part.part,
             name=part.name,
-            image=part.image_id,
             hostname=part.part,
             entrypoints=list(part.command) or None,
-            envs=self._environment(),
-            user="0:0" if part.root else part.user,
-            read_only=True,
-            capabilities=docker.ContainerCapabilitiesArgs(
-                drops=["ALL"], adds=[f"CAP_{name}" for name in part.capabilities]
-            ),
-            security_opts=["no-new-privileges:true"],
-            memory=part.memory,
-            memory_swap=part.memory,
             shm_size=part.shared_memory or 64,
-            cpus=str(float(part.cpus)),
             restart="unless-stopped",
             destroy_grace_seconds=part.stop_seconds,
             stop_timeout=part.stop_seconds,
-            log_driver="json-file",
-            log_opts={"max-size": "10m", "max-file": "3"},
-            dns=list(part.dns),
-            tmpfs={path: f"rw,nosuid,nodev,noexec,size=64m,mode=0700,uid={uid},gid={gid}" for path in part.scratch},
-            mounts=mounts,
             ports=[
                 docker.ContainerPortArgs(ip=port.address, external=port.port, internal=port.target)
                 for port in part.published
@@ -196,15 +179,75 @@ class Part(pulumi.ComponentResource):
                 retries=3,
                 start_period=_duration(part.health.patience),
             ),
-            labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in labels.items()],
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=list(needs),
-                delete_before_replace=True,
-                # The provider takes a new health command for an update, and then changes nothing.
-                replace_on_changes=["healthcheck"],
-                transformations=[_limit_processes(part.pids)],
+            labels=self._labels(fingerprint),
+            **self._baseline(mounts),
+            opts=self._options(needs),
+        )
+
+    def _migration(self, mounts: list[docker.ContainerMountArgs], needs: Sequence[pulumi.Resource]) -> Finished:
+        """The app's migration, run to its end before the new version goes live; it has no fixed address."""
+        part = self.plan
+        job = docker.Container(
+            f"{part.part}-migrate",
+            name=f"{part.name}-migrate",
+            entrypoints=list(part.migrate),
+            must_run=False,
+            restart="no",
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=self.context.networks[zone].name) for zone in part.addresses
+            ],
+            labels=self._labels(part.image_id),
+            **self._baseline(mounts),
+            opts=self._options(needs),
+        )
+        return Finished(
+            f"{part.part}-migrated",
+            container=job.id,
+            patience=MIGRATION,
+            opts=pulumi.ResourceOptions(parent=self, deleted_with=job),
+        )
+
+    def _baseline(self, mounts: list[docker.ContainerMountArgs]) -> dict[str, Any]:
+        """What every container has, so that none can opt out of it silently."""
+        part = self.plan
+        uid, gid = part.user.split(":")
+        return {
+            "image": part.image_id,
+            "envs": self._environment(),
+            "user": "0:0" if part.root else part.user,
+            "read_only": True,
+            "capabilities": docker.ContainerCapabilitiesArgs(
+                drops=["ALL"], adds=[f"CAP_{name}" for name in part.capabilities]
             ),
+            "security_opts": ["no-new-privileges:true"],
+            "memory": part.memory,
+            "memory_swap": part.memory,
+            "cpus": str(float(part.cpus)),
+            "log_driver": "json-file",
+            "log_opts": {"max-size": "10m", "max-file": "3"},
+            "dns": list(part.dns),
+            "tmpfs": {
+                path: f"rw,nosuid,nodev,noexec,size=64m,mode=0700,uid={uid},gid={gid}" for path in part.scratch
+            },
+            "mounts": mounts,
+        }
+
+    def _labels(self, fingerprint: pulumi.Input[str]) -> list[docker.ContainerLabelArgs]:
+        labels: dict[str, pulumi.Input[str]] = {
+            "maia.stack": self.context.plan.stack,
+            "maia.part": self.plan.part,
+            "maia.files": fingerprint,
+        }
+        return [docker.ContainerLabelArgs(label=key, value=value) for key, value in labels.items()]
+
+    def _options(self, needs: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            parent=self,
+            depends_on=list(needs),
+            delete_before_replace=True,
+            # The provider takes a new health command for an update, and then changes nothing.
+            replace_on_changes=["healthcheck"],
+            transformations=[_limit_processes(self.plan.pids)],
         )
 
     def _environment(self) -> pulumi.Output[list[str]] | list[str]:

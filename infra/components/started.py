@@ -10,6 +10,8 @@ import pulumi
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from pulumi.dynamic import Resource
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import ReadTimeout
 
 from infra.components.dynamic import Properties, Provider
 from infra.errors import MaiaError
@@ -84,3 +86,44 @@ class Started(Resource, module="maia", name="Started"):
     ) -> None:
         props: dict[str, Any] = {"container": container, "health": list(health), "patience": patience}
         super().__init__(StartedProvider(), name, props, opts)
+
+
+def await_end(container: Container, patience: int) -> None:
+    """Wait until the container ended well.
+
+    Raises:
+        MaiaError: it failed, or did not end within ``patience`` seconds; with its last log lines.
+    """
+    try:
+        code = container.wait(timeout=patience)["StatusCode"]
+    except (ReadTimeout, RequestsConnectionError):
+        container.stop()
+        raise _ill(container, f"not done after {patience} s") from None
+    if code:
+        raise _ill(container, f"failed with exit code {code}; what ran before still runs")
+
+
+class FinishedProvider(Provider):
+    replaces = ("container",)
+
+    def identity(self, props: Properties) -> str:
+        return str(props["container"])
+
+    def ensure(self, props: Properties) -> Properties:
+        await_end(docker.from_env().containers.get(props["container"]), int(props["patience"]))
+        return {}
+
+    def observe(self, props: Properties) -> Properties | None:
+        return {}
+
+    def remove(self, props: Properties) -> None:
+        """Nothing to do: the container goes by itself."""
+
+
+class Finished(Resource, module="maia", name="Finished"):
+    """A container that ran to its end and succeeded."""
+
+    def __init__(
+        self, name: str, *, container: pulumi.Input[str], patience: int, opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__(FinishedProvider(), name, {"container": container, "patience": patience}, opts)

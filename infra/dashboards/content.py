@@ -227,7 +227,7 @@ OBJECTS = Board(
         Panel(
             title="Requests",
             unit="reqps",
-            queries=(Query("sum by (api) (rate(minio_s3_requests_total[5m]))", "{{api}}"),),
+            queries=(Query("sum by (api) (rate(minio_s3_requests_total[5m])) or vector(0)", "{{api}}"),),
         ),
         Panel(
             title="Refused",

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -163,12 +162,14 @@ def deb_name(name: str, version: str, arch: str) -> str:
     return f"{name}_{version.replace(':', '%3a')}_{arch}.deb"
 
 
-def indexes(debs: Sequence[Path]) -> str:
-    """The ``Packages`` file of a flat repository that holds ``debs``."""
+def write_index(folder: Path, suite: str) -> None:
+    """Makes ``folder`` a flat repository of the packages in it; mmdebstrap looks for the essential ones of its suite."""
     stanzas = []
-    for deb in debs:
+    for deb in sorted(folder.glob("*.deb")):
         control = subprocess.run(["dpkg-deb", "--field", deb], capture_output=True, text=True, check=True).stdout
-        stanzas.append(
-            f"{control.strip()}\nFilename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {sha256(deb)}\n"
-        )
-    return "\n".join(stanzas)
+        size = deb.stat().st_size
+        stanzas.append(f"{control.strip()}\nFilename: ./{deb.name}\nSize: {size}\nSHA256: {sha256(deb)}\n")
+    index = folder / "Packages"
+    index.write_text("\n".join(stanzas))
+    sums = f" {sha256(index)} {index.stat().st_size} {index.name}\n"
+    (folder / "Release").write_text(f"Codename: {suite}\nArchitectures: {architecture()}\nSHA256:\n{sums}")

@@ -41,7 +41,7 @@ def vendor(folder: Path, say: Say, names: Iterable[str] | None = None) -> None:
     for name, path in files.items():
         shutil.copyfile(path, folder / name)
     say("writing the index")
-    (folder / "Packages").write_text(debian.indexes(sorted(folder.glob("*.deb"))))
+    debian.write_index(folder, load_base().suite)
     sums = [f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / "sums").write_text("".join(sums))
     os.replace(folder / "sums", folder / debian.SUMS)

@@ -1,4 +1,7 @@
-"""Prometheus's configuration and alert rules, as they follow from the plan. `promtool` plays the rules in tests/system."""
+"""Prometheus's configuration and alert rules, as they follow from the plan.
+
+The rules are played by ``promtool`` in ``tests/system/test_alerts.py``.
+"""
 
 from __future__ import annotations
 
@@ -108,10 +111,9 @@ def test_every_alert_is_played(planned: Callable[..., Plan]) -> None:
 def test_the_healthy_appliance_that_is_played_has_a_series_for_every_rule(planned: Callable[..., Plan]) -> None:
     healthy = yaml.safe_load(PLAYED.read_text())["tests"][0]
     given = {series["series"].partition("{")[0] for series in healthy["input_series"]}
+    metric = re.compile(r"\b(?:up|(?:probe|node|pg|redis|minio|maia|prometheus)_\w+)\b(?=[\[{ )]|$)")
     for rule in rules(planned()):
-        asked = set(
-            re.findall(r"\b(?:up|(?:probe|node|pg|redis|minio|maia|prometheus)_\w+)\b(?=[\[{ )]|$)", rule["expr"])
-        )
+        asked = set(metric.findall(rule["expr"]))
         assert asked, rule["alert"]
         assert asked <= given, rule["alert"]
 

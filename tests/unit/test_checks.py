@@ -141,7 +141,7 @@ HOST: dict[str, tuple[str, Any]] = {
     "log-rotation": ("LogConfig", {"Type": "json-file", "Config": {}}),
     "privileged": ("Privileged", True),
     "host-namespaces": ("PidMode", "host"),
-    "scratch": ("Tmpfs", {"/tmp": "rw"}),  # noqa: S108 - a path in a container
+    "scratch": ("Tmpfs", {"/tmp": "rw"}),
 }
 
 
@@ -163,9 +163,7 @@ def test_a_departure_of_the_container_turns_its_rule_red_alone(planned: Planned,
         ("seccomp", {"seccomp": 0}),
     ],
 )
-def test_a_departure_of_a_process_turns_its_rule_red_alone(
-    planned: Planned, rule: str, change: dict[str, Any]
-) -> None:
+def test_a_departure_of_a_process_turns_its_rule_red_alone(planned: Planned, rule: str, change: dict[str, Any]) -> None:
     part = planned().container("gateway")
     fact = as_planned(part)
     changed = dataclasses.replace(fact, processes=(dataclasses.replace(fact.processes[0], **change),))
@@ -254,6 +252,7 @@ def test_the_outside_that_the_probe_plays_is_met_from_the_machine_itself() -> No
             for kind in ("tcp", "udp")
         ]
         found = probe.attempt_all(attempts, 5)
+    outside.close()
     assert {name: each["outcome"] for name, each in found.items()} == {"tcp": "open", "udp": "open"}
 
 
@@ -329,7 +328,7 @@ def test_a_waiver_without_reason_or_day_is_refused(tmp_path: Path, text: str) ->
 def test_secrets_do_not_show_in_what_a_run_is_given(planned: Planned, tmp_path: Path) -> None:
     spec = Spec(plan=planned(), site=Site(tmp_path), secrets={"operator": "s3cret"}, control=None, keyword=None)
     assert "s3cret" not in repr(spec)
-    assert pickle.loads(pickle.dumps(spec)) == spec  # noqa: S301 - our own
+    assert pickle.loads(pickle.dumps(spec)) == spec
 
 
 def test_the_table_shows_failures_deviations_and_what_is_absent(planned: Planned, tmp_path: Path) -> None:

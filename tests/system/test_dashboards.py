@@ -1,0 +1,33 @@
+"""Every query that a dashboard or the status page asks, asked of the running Prometheus."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+
+from app.status.panels import PANELS
+from infra import dashboards
+
+PATIENCE = 300
+"""Seconds until there must be data: a rate needs two scrapes, the object store's usage its first scan."""
+
+
+def empty(operator: httpx.Client, queries: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The queries that give nothing."""
+    found = []
+    for query in queries:
+        answer = operator.get("/ops/prometheus/api/v1/query", params={"query": query[2]})
+        assert answer.status_code == 200, (query, answer.text)
+        if not answer.json()["data"]["result"]:
+            found.append(query)
+    return found
+
+
+def test_every_query_of_every_dashboard_and_of_the_status_page_gives_data(operator: httpx.Client) -> None:
+    waiting = [*dashboards.queries(), *(("status", panel.title, panel.query) for panel in PANELS)]
+    assert len(waiting) > 40
+    limit = time.monotonic() + PATIENCE
+    while (waiting := empty(operator, waiting)) and time.monotonic() < limit:
+        time.sleep(5)
+    assert not waiting
