@@ -26,16 +26,21 @@ def main() -> int:
 
     plugin = Plugin(spec, lambda line: send("say", line))
     folder = spec.site.evidence(spec.plan.stack)
+    junit = folder / ".junit.xml.partial"
     arguments = ["-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), "--import-mode=importlib"]
     arguments += ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist", "-p", "no:testinfra", "-s"]
-    if spec.keyword is None and spec.control is None:
-        arguments.append(f"--junitxml={folder / 'junit.xml'}")
+    everything = spec.keyword is None and spec.control is None
+    if everything:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        arguments.append(f"--junitxml={junit}")
     if spec.keyword is not None:
         arguments += ["-k", spec.keyword]
     code = pytest.main([*arguments, str(HERE)], plugins=[plugin])
     if code in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED):
         return int(code)
-    plugin.finish()
+    if everything:
+        plugin.write_report()
+        os.replace(junit, folder / "junit.xml")
     send("rows", plugin.rows)
     return 0
 

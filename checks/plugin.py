@@ -238,13 +238,11 @@ class Plugin:
     def pytest_sessionfinish(self) -> None:
         self._subject.tidy()
 
-    def finish(self) -> None:
-        """Write the report, unless only a part of the checks ran."""
-        if self._spec.control is None and self._spec.keyword is None:
-            document = evidence.report(
-                self._spec.plan, platform.node(), self._subject.facts.engine, self.rows, self._began
-            )
-            evidence.write_report(self._spec.site.evidence(self._spec.plan.stack), document)
+    def write_report(self) -> None:
+        """Put the evidence of a run of all checks into the site folder."""
+        plan, host = self._spec.plan, platform.node()
+        document = evidence.report(plan, host, self._subject.facts.engine, self.rows, self._began)
+        evidence.write_report(self._spec.site.evidence(plan.stack), document)
 
 
 def waiver_files(site: Site) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -12,6 +13,7 @@ import requests
 from prometheus_api_client import PrometheusConnect
 from requests.adapters import HTTPAdapter
 
+from checks.facts import Facts
 from infra.plan import Plan
 from infra.site import Site
 
@@ -21,8 +23,10 @@ SAMPLES = 30
 ROUNDS = 3
 LIMIT = 0.050
 """Seconds: the p99 that is promised."""
-PATIENCE = 45.0
-"""Seconds for the first scrapes of an appliance that has just come up: three rounds."""
+FIRST = 60.0
+"""Seconds from the start of the youngest part within which all of the first scrapes have been made."""
+NEXT = 18.0
+"""Seconds within which the next scrape has been made: what is measured may be older than what runs."""
 
 
 class Named(HTTPAdapter):
@@ -93,9 +97,16 @@ class Measurements:
         return {each["metric"]["part"]: each["value"][1] for each in self.query("probe_success")}
 
 
-def settled(look: Callable[[], Mapping[str, str]], good: str, among: set[str]) -> Mapping[str, str]:
-    """What ``look`` finds once all ``among`` are ``good``, or when patience has ended."""
-    deadline = time.monotonic() + PATIENCE
+def patience(facts: Facts) -> float:
+    """Seconds that the measurements may still take to say how the parts are now."""
+    started = [fact.inspect["State"]["StartedAt"][:19] for fact in facts.containers.values()]
+    age = datetime.now(UTC) - datetime.fromisoformat(f"{max(started, default='2000-01-01T00:00:00')}+00:00")
+    return max(NEXT, FIRST - age.total_seconds())
+
+
+def settled(look: Callable[[], Mapping[str, str]], good: str, among: set[str], seconds: float) -> Mapping[str, str]:
+    """What ``look`` finds once all ``among`` are ``good``, or after ``seconds``."""
+    deadline = time.monotonic() + seconds
     while True:
         found = look()
         if all(found.get(name) == good for name in among) or time.monotonic() > deadline:

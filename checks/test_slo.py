@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import psycopg
 import pytest
 
+from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
-from checks.slo import LIMIT, Measurements, p99, settled
+from checks.slo import LIMIT, Measurements, p99, patience, settled
 from infra.plan import Plan
 from infra.site import Site
 
@@ -28,14 +29,14 @@ def _measured(plan: Plan) -> bool:
 
 
 @cases(lambda plan: [Case(rule) for rule in ("present", "up", "probes")] if _measured(plan) else [])
-def test_scrapes(case: Case, plan: Plan, measurements: Measurements, expect: Expect) -> None:
+def test_scrapes(case: Case, plan: Plan, facts: Facts, measurements: Measurements, expect: Expect) -> None:
     planned = {f"{target.part}:{target.scrape.port}" for target in plan.targets}
     if case.rule == "present":
         return expect(set(measurements.targets()), planned)
     if case.rule == "up":
-        return expect(settled(measurements.targets, "up", planned), dict.fromkeys(planned, "up"))
+        return expect(settled(measurements.targets, "up", planned, patience(facts)), dict.fromkeys(planned, "up"))
     probed = {probe.part for probe in plan.probes}
-    found = settled(measurements.probes, "1", probed)
+    found = settled(measurements.probes, "1", probed, patience(facts))
     return expect(
         {part: value for part, value in found.items() if value != "1" or part in probed}, dict.fromkeys(probed, "1")
     )

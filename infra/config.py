@@ -91,17 +91,20 @@ class App(_Model):
     image: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[^\s@]+@sha256:[0-9a-f]{64})$")] | None = Field(
         default=None, description="An image already loaded, by id, or a registry reference by digest."
     )
-    archive: str | None = Field(default=None, description="Path of a docker archive to load the image from.")
+    archive: Annotated[str, Field(pattern=r"^/.")] | None = Field(
+        default=None, description="Absolute path of a docker archive to load the image from."
+    )
     user: Annotated[str, Field(pattern=r"^[1-9][0-9]*:[1-9][0-9]*$")] = Field(
         default="1000:1000", description="Numeric uid:gid it runs as; never 0."
     )
     port: PortNumber = 3000
     route: Route | None = Route()
-    health: Annotated[str, Field(pattern=r"^/\S*$")] = Field(
+    health: Annotated[str, Field(pattern=r"^/[^\s{}]*$")] = Field(
         default="/", description="Path that answers 200 once the app can do its work."
     )
     healthcheck: list[str] = Field(
-        default=[], description="Command that succeeds when the app is healthy, where its image has no node to ask with."
+        default=[],
+        description="Command that succeeds when it is healthy, for an image without node.",
     )
     memory: Annotated[int, Field(ge=16, strict=True)] = 512
     cpus: Annotated[float, Field(gt=0, le=256)] = 1.0
@@ -126,6 +129,8 @@ class App(_Model):
         for variable, what in self.wire.items():
             if not provided.get(what, self.needs.bucket):
                 raise ValueError(f"wire.{variable} asks for {what}, which needs does not name")
+        if self.needs.extensions and not self.needs.database:
+            raise ValueError("needs.extensions asks for extensions of a database, which needs does not name")
         return self
 
 

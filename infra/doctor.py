@@ -58,8 +58,8 @@ def _running(stack: Stack) -> Iterator[Finding]:
     if not stack.plan.running:
         return
     for state in health.states(stack.plan, health.client(), memory=False):
-        if state.state == "missing":
-            yield f"{state.part} has no container", f"./maia up --stack {stack.name}"
+        if state.state != "running":
+            yield f"{state.part} is {state.state}", f"./maia up --stack {stack.name}"
         elif not state.well:
             word = " ".join(filter(None, (state.state, state.health)))
             yield f"{state.part} is {word}", f"./maia logs {state.part} --stack {stack.name}"

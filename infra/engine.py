@@ -289,7 +289,8 @@ class _Watch:
     def _end(self, step: Mapping[str, Any]) -> None:
         if self._running.pop(step["urn"], None):
             self._done += 1
-            self._report()
+            if not self._running:
+                self._report()
 
     def _report(self) -> None:
         now = ", ".join(list(self._running.values())[:3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,22 +93,36 @@ def _memory(running: Running) -> int:
     return int((stats.get("usage", 0) - cached) // 2**20)
 
 
+def revive(plan: Plan, docker_client: docker.DockerClient, say: Callable[[str], None]) -> None:
+    """Start what is there and stopped, and wait for it: looking for drift needs the parts to answer."""
+    stopped = []
+    for container in plan.containers:
+        running = find(docker_client, container.name)
+        if running is not None and running.status in ("exited", "created"):
+            say(f"starting {container.part}, which was stopped")
+            running.start()
+            stopped.append(container.part)
+    if stopped:
+        wait(plan, docker_client, say, only=stopped)
+
+
 def wait(
-    plan: Plan, docker_client: docker.DockerClient, say: Callable[[str], None], *, only: str | None = None
+    plan: Plan, docker_client: docker.DockerClient, say: Callable[[str], None], *, only: Collection[str] | None = None
 ) -> None:
-    """Return once every container of the plan, or ``only`` that part's, answers as it should.
+    """Return once every container of the plan, or ``only`` those parts', answers as it should.
 
     Raises:
         MaiaError: one did not within its patience; with its last log lines.
     """
     begun = time.monotonic()
-    awaited = [container for container in plan.containers if only in (None, container.part)]
-    for number, container in enumerate(awaited, 1):
-        say(f"{container.part} ({number} of {len(awaited)})")
+    awaited = [container for container in plan.containers if only is None or container.part in only]
+    for container in awaited:
         while (ill := _ill(container, docker_client)) and time.monotonic() - begun < container.health.patience:
+            say(f"waiting for {container.part}")
             time.sleep(INTERVAL)
         if ill:
             raise MaiaError(ill, where=container.part, mend=f"maia logs {container.part}")
+    say(f"{len(awaited)} healthy")
 
 
 def _ill(container: Container, docker_client: docker.DockerClient) -> str:

@@ -102,7 +102,7 @@ class Stack:
     @cached_property
     def plan(self) -> plan.Plan:
         apps = {
-            f"app:{name}": plan.ImageRef(id=owner.reference(name, app), user=app.user)
+            f"app:{name}": plan.ImageRef(id=owner.identity(name, app), user=app.user)
             for name, app in self.config.apps.items()
         }
         return plan.build(self.name, self.config, machine(), image_refs() | apps)

@@ -42,7 +42,7 @@ PANELS = (
         unit=units.seconds,
     ),
     Panel(
-        title="Postgres reads from memory",
+        title="Postgres cache hits",
         query=(
             "sum(increase(pg_stat_database_blks_hit[10m]))"
             " / (sum(increase(pg_stat_database_blks_hit[10m]) + increase(pg_stat_database_blks_read[10m])) > 0)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from infra.catalog.model import Bucket, Database, File, Health, Limits, Needs, Redis, Service, Zone
+from infra.catalog.model import Bucket, Database, File, Health, Limits, Needs, Probe, Redis, Service, Zone
 from infra.config import App
 
 
@@ -36,6 +36,7 @@ def as_service(name: str, app: App) -> Service:
         ),
         scratch=("/tmp", *app.writable),
         needs=needs,
+        probe=Probe(module="http_2xx", target=f"http://{{apps}}:{app.port}{app.health}"),
         health=Health(command=tuple(app.healthcheck) or ("node", "-e", ask)),
         limits=Limits(memory=app.memory, cpus=app.cpus, pids=256),
     )

@@ -22,7 +22,7 @@ SERVICE = Service(
     secrets=("operator",),
     certificate=("gateway",),
     scratch=("/tmp", "/run/nginx"),
-    probe=Probe(module="https", target="https://gateway:8443/healthz"),
+    probe=Probe(module="https", target="https://{ops}:8443/healthz"),
     health=probes.http(8081, "/healthz", contains="ok"),
     limits=Limits(memory=256, cpus=2),
     root=True,

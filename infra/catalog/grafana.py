@@ -20,7 +20,10 @@ SERVICE = Service(
         File(path="/run/secrets/grafana.ini", template="grafana/grafana.ini.j2"),
         File(path="/etc/maia/provisioning/datasources/prometheus.yml", template="grafana/datasources.yml.j2"),
         File(path="/etc/maia/provisioning/dashboards/maia.yml", template="grafana/dashboards.yml.j2"),
-        File(path="/etc/maia/dashboards/appliance.json", template="grafana/appliance.json.j2"),
+        *(
+            File(path=f"/etc/maia/dashboards/{name}.json", template=f"grafana/{name}.json.j2")
+            for name in ("appliance", "postgres", "redis", "objects")
+        ),
     ),
     secrets=("grafana-admin",),
     volumes=(Volume(name="data", path="/var/lib/grafana"),),

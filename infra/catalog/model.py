@@ -76,7 +76,10 @@ class Scrape:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A black-box probe of the part: ``module`` of the blackbox exporter against ``target``."""
+    """A black-box probe of the part: ``module`` of the blackbox exporter against ``target``.
+
+    ``{zone}`` in the target stands for the part's address there: its name alone may lead to any zone both share.
+    """
 
     module: str
     target: str

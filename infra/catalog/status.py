@@ -25,7 +25,11 @@ SERVICE = Service(
         "--no-ws",
         "app.status.main:app",
     ),
-    env={"MAIA_PLAN": "/etc/maia/plan.json", "MAIA_PROMETHEUS": "http://prometheus:9090", "MAIA_EXIT": "http://exit:3128"},
+    env={
+        "MAIA_PLAN": "/etc/maia/plan.json",
+        "MAIA_PROMETHEUS": "http://prometheus:9090",
+        "MAIA_EXIT": "http://exit:3128",
+    },
     files=(File(path="/etc/maia/plan.json", template="status/plan.json.j2", live=True),),
     routes=(Route(path="/status/", port=8000, operator=True),),
     scrape=(Scrape(port=8000),),

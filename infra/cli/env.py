@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 
@@ -20,8 +19,6 @@ def run(args: argparse.Namespace) -> int:
     stack = common.selected(args)
     toolchain = pulumi.prepare(lambda text: print(f"maia: {text}", file=sys.stderr))
     variables = toolchain.environment(stack.site, stack.name)
-    if prefix := os.environ.get("PYTHONPYCACHEPREFIX"):
-        variables["PYTHONPYCACHEPREFIX"] = prefix  # bytecode stays out of the clone
     for name, value in sorted(variables.items()):
         print(f"export {name}={shlex.quote(value)}")
     return 0

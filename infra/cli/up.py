@@ -6,10 +6,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from infra.cli import common
+from infra.errors import MaiaError
 
 if TYPE_CHECKING:
     from infra.engine import Engine, Outcome
-    from infra.progress import Progress
+    from infra.progress import Progress, Say
     from infra.stack import Stack
 
 
@@ -60,11 +61,24 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
     with progress.step("pulumi up") as say:
         if engine.recover(say):
             leftovers.remove(stack.plan, engine.known(), say)
+        _revive(stack, say)
         outcome = engine.up(say)
     if stack.plan.running:
         with progress.step("health") as say:
             health.wait(stack.plan, health.client(), say)
     return outcome
+
+
+def _revive(stack: Stack, say: Say) -> None:
+    """What cannot be started as it is may be what this run is to put right: go on."""
+    from docker.errors import APIError
+
+    from infra import health
+
+    try:
+        health.revive(stack.plan, health.client(), say)
+    except (MaiaError, APIError) as error:
+        say(" ".join(str(error).split()))
 
 
 def _engine(stack: Stack, progress: Progress) -> Engine:

@@ -31,7 +31,8 @@ def declare(plan: Plan, site: Site) -> None:
     """
     for container in plan.containers:
         if not container.image_id:
-            raise MaiaError(f"the image {container.image} is not built", where=container.part, mend="maia images build")
+            mend = "maia up" if container.image.startswith("app:") else "maia images build"
+            raise MaiaError(f"the image {container.image} is not there", where=container.part, mend=mend)
     config = pulumi.Config("secrets")
     names = (*plan.secrets, CA_CERTIFICATE, CA_KEY)
     secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(

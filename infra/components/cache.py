@@ -67,6 +67,7 @@ def describe(props: Properties) -> Properties | None:
 class UserProvider(Provider):
     replaces = ("user", "password")
     ignores = ("socket", "admin")
+    lingers = 2.0
 
     def identity(self, props: Properties) -> str:
         return f"{props['user']}#{_digest(props['password'])[:8]}"

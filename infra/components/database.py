@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,12 @@ from psycopg import sql
 from pulumi.dynamic import Resource
 
 from infra.components.dynamic import Properties, Provider
+
+
+PATIENCE = 10
+"""Seconds that what a login has under way may still take when the login goes."""
+INTERVAL = 0.1
+BUSY = "select 1 from pg_stat_activity where usename = %s and state <> 'idle'"
 
 
 @contextmanager
@@ -82,11 +89,14 @@ def login_is_there(props: Properties) -> bool:
 
 
 def drop_login(props: Properties) -> None:
-    """End the login's connections and remove it; what it made belongs to the group role and stays."""
+    """End the login's connections, once what they do is done, and remove it; what it made stays, with the role."""
     with administer(props["socket"]) as link:
         if not _exists(link, "pg_roles", "rolname", props["login"]):
             return
         link.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(props["login"])))
+        deadline = time.monotonic() + PATIENCE
+        while link.execute(BUSY, [props["login"]]).fetchone() and time.monotonic() < deadline:
+            time.sleep(INTERVAL)
         link.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", [props["login"]])
         link.execute(sql.SQL("drop role {}").format(sql.Identifier(props["login"])))
 
@@ -112,6 +122,7 @@ class RoleProvider(Provider):
 class LoginProvider(Provider):
     replaces = ("login", "role")
     ignores = ("socket",)
+    lingers = 2.0
 
     def identity(self, props: Properties) -> str:
         return str(props["login"])

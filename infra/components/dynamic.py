@@ -7,6 +7,7 @@ administrators do not come in at all: they are read, where the work is done, fro
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,6 +23,9 @@ class Provider(ResourceProvider):
     """Properties whose change makes a new resource before the old one goes."""
     ignores: ClassVar[tuple[str, ...]] = ()
     """Properties that say where the work is done; their change alone is no change."""
+
+    lingers: ClassVar[float] = 0.0
+    """Seconds a deletion waits: who read an old credential just before the new one came is connected by then."""
 
     def identity(self, props: Properties) -> str:
         raise NotImplementedError
@@ -48,6 +52,7 @@ class Provider(ResourceProvider):
         return ReadResult(id_, {**_own(props), **found}) if found is not None else ReadResult("", {})
 
     def delete(self, _id: str, _props: Properties) -> None:
+        time.sleep(self.lingers)
         self.remove(_own(_props))
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:

@@ -47,7 +47,9 @@ def look(root: Path) -> dict[str, str] | None:
     if not root.is_dir():
         return None
     return {
-        str(path.relative_to(root)): path.read_text(errors="replace") for path in sorted(root.rglob("*")) if path.is_file()
+        str(path.relative_to(root)): path.read_text(errors="replace")
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
     }
 
 

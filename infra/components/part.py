@@ -21,6 +21,8 @@ from infra.site import Site
 
 CONFIG = "/etc/maia"
 SECRETS = "/run/secrets"
+HEALTH_INTERVAL = "30s"
+"""Each look is a process started in the container; ``Started`` has seen it healthy before Docker's first one."""
 MIGRATION = 600
 """Seconds an app's migration may take."""
 
@@ -174,7 +176,7 @@ class Part(pulumi.ComponentResource):
             ],
             healthcheck=docker.ContainerHealthcheckArgs(
                 tests=["CMD", *part.health.command],
-                interval="10s",
+                interval=HEALTH_INTERVAL,
                 timeout="5s",
                 retries=3,
                 start_period=_duration(part.health.patience),
@@ -185,7 +187,7 @@ class Part(pulumi.ComponentResource):
         )
 
     def _migration(self, mounts: list[docker.ContainerMountArgs], needs: Sequence[pulumi.Resource]) -> Finished:
-        """The app's migration, run to its end before the new version goes live; it has no fixed address."""
+        """The app's migration, run to its end before the new version goes live."""
         part = self.plan
         job = docker.Container(
             f"{part.part}-migrate",
@@ -193,8 +195,11 @@ class Part(pulumi.ComponentResource):
             entrypoints=list(part.migrate),
             must_run=False,
             restart="no",
+            # Not started with its creation, so that one that failed runs again with the next `up`.
+            start=False,
             networks_advanced=[
-                docker.ContainerNetworksAdvancedArgs(name=self.context.networks[zone].name) for zone in part.addresses
+                docker.ContainerNetworksAdvancedArgs(name=self.context.networks[zone].name, ipv4_address=address)
+                for zone, address in part.migrate_addresses.items()
             ],
             labels=self._labels(part.image_id),
             **self._baseline(mounts),
@@ -226,9 +231,7 @@ class Part(pulumi.ComponentResource):
             "log_driver": "json-file",
             "log_opts": {"max-size": "10m", "max-file": "3"},
             "dns": list(part.dns),
-            "tmpfs": {
-                path: f"rw,nosuid,nodev,noexec,size=64m,mode=0700,uid={uid},gid={gid}" for path in part.scratch
-            },
+            "tmpfs": dict.fromkeys(part.scratch, f"rw,nosuid,nodev,noexec,size=64m,mode=0700,uid={uid},gid={gid}"),
             "mounts": mounts,
         }
 

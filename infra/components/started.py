@@ -88,12 +88,13 @@ class Started(Resource, module="maia", name="Started"):
         super().__init__(StartedProvider(), name, props, opts)
 
 
-def await_end(container: Container, patience: int) -> None:
-    """Wait until the container ended well.
+def run(container: Container, patience: int) -> None:
+    """Start the container and wait until it ended well.
 
     Raises:
         MaiaError: it failed, or did not end within ``patience`` seconds; with its last log lines.
     """
+    container.start()
     try:
         code = container.wait(timeout=patience)["StatusCode"]
     except (ReadTimeout, RequestsConnectionError):
@@ -110,7 +111,7 @@ class FinishedProvider(Provider):
         return str(props["container"])
 
     def ensure(self, props: Properties) -> Properties:
-        await_end(docker.from_env().containers.get(props["container"]), int(props["patience"]))
+        run(docker.from_env().containers.get(props["container"]), int(props["patience"]))
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
@@ -123,7 +124,5 @@ class FinishedProvider(Provider):
 class Finished(Resource, module="maia", name="Finished"):
     """A container that ran to its end and succeeded."""
 
-    def __init__(
-        self, name: str, *, container: pulumi.Input[str], patience: int, opts: pulumi.ResourceOptions
-    ) -> None:
+    def __init__(self, name: str, *, container: pulumi.Input[str], patience: int, opts: pulumi.ResourceOptions) -> None:
         super().__init__(FinishedProvider(), name, {"container": container, "patience": patience}, opts)

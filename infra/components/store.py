@@ -138,6 +138,7 @@ class PolicyProvider(Provider):
 class LoginProvider(Provider):
     replaces = ("login",)
     ignores = ("socket", "admin")
+    lingers = 2.0
 
     def identity(self, props: Properties) -> str:
         return str(props["login"])

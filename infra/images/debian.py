@@ -20,9 +20,9 @@ SECURITY = "MAIA_DEBIAN_SECURITY_MIRROR"
 
 # A mirror that does not answer costs seconds, not minutes; one that lost an index is an error, not a warning.
 BOUNDS = (
-    'Acquire::Retries "2"',
-    'Acquire::http::Timeout "20"',
-    'Acquire::https::Timeout "20"',
+    'Acquire::Retries "1"',
+    'Acquire::http::Timeout "15"',
+    'Acquire::https::Timeout "15"',
     'APT::Update::Error-Mode "any"',
 )
 CHOICES = ('Acquire::Languages "none"', 'APT::Install-Recommends "false"', 'APT::Sandbox::User "root"')
@@ -163,7 +163,7 @@ def deb_name(name: str, version: str, arch: str) -> str:
 
 
 def write_index(folder: Path, suite: str) -> None:
-    """Makes ``folder`` a flat repository of the packages in it; mmdebstrap looks for the essential ones of its suite."""
+    """Makes ``folder`` a flat repository of its packages; mmdebstrap looks for the essential ones of the suite."""
     stanzas = []
     for deb in sorted(folder.glob("*.deb")):
         control = subprocess.run(["dpkg-deb", "--field", deb], capture_output=True, text=True, check=True).stdout

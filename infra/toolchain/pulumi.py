@@ -39,6 +39,9 @@ class Toolchain:
         return {
             "PATH": _first(self.pulumi.parent, os.environ.get("PATH", os.defpath)),
             "PYTHONPATH": _first(REPO, os.environ.get("PYTHONPATH", "")),
+            # Bytecode is kept, but not in the repository. An empty value unsets.
+            "PYTHONPYCACHEPREFIX": str(cache() / "pycache"),
+            "PYTHONDONTWRITEBYTECODE": "",
             "PULUMI_HOME": str(self.root / "home"),
             "PULUMI_BACKEND_URL": site.state.as_uri(),
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(site.passphrase),

@@ -247,6 +247,7 @@ def test_without_prometheus_the_page_still_tells_the_plan(
         assert answer.status_code == 200
         assert headline(answer.text) == "Nothing is known: Prometheus does not answer."
         assert "The exit proxy does not tell its counters" in page.text
+        assert "redis mail.example.org:587 unknown unknown" in page.text
         assert f"postgres {plan.container('postgres').title}" in page.text
         health = client.get("/health")
         assert health.status_code == 503

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from pulumi.dynamic import CreateResult, ReadResult
 
 from infra.components import certificate, store
 from infra.components.dynamic import Properties, Provider
@@ -50,15 +51,20 @@ def test_a_file_changed_by_hand_is_seen_and_put_back(tmp_path: Path) -> None:
     made = provider.create(wanted)
     (tmp_path / "part" / "a.conf").chmod(0o644)
     (tmp_path / "part" / "a.conf").write_text("wrong")
-    seen = provider.read(made.id, made.outs)
-    assert provider.diff(made.id, seen.outs, wanted).changes
-    provider.update(made.id, seen.outs, wanted)
-    assert not provider.diff(made.id, provider.read(made.id, made.outs).outs, wanted).changes
+    seen = provider.read(made.id, outputs(made))
+    assert provider.diff(made.id, outputs(seen), wanted).changes
+    provider.update(made.id, outputs(seen), wanted)
+    assert not provider.diff(made.id, outputs(provider.read(made.id, outputs(made))), wanted).changes
 
 
 def test_what_is_gone_is_reported_as_gone(tmp_path: Path) -> None:
     props = {"root": str(tmp_path / "none"), "files": {}, "uid": UID, "gid": GID, "private": False}
     assert FilesProvider().read("x", props).id == ""
+
+
+def outputs(result: CreateResult | ReadResult) -> Properties:
+    assert result.outs is not None
+    return result.outs
 
 
 class _Counter(Provider):
@@ -87,7 +93,7 @@ def test_only_a_change_of_what_was_asked_for_is_a_change(
 ) -> None:
     wanted: dict[str, Any] = {"name": "a", "value": 1, "where": "here"}
     made = _Counter().create(wanted)
-    diff = _Counter().diff(made.id, made.outs, wanted | change)
+    diff = _Counter().diff(made.id, outputs(made), wanted | change)
     assert (diff.changes, diff.replaces) == (changes, replaces)
 
 
@@ -108,9 +114,9 @@ def test_a_certificate_near_its_end_is_made_anew(monkeypatch: pytest.MonkeyPatch
     wanted = {"names": ["gateway"], "ca_certificate": ca, "ca_key": ca_key, "certificate": None, "key": None}
     provider = certificate.CertificateProvider()
     made = provider.create(wanted)
-    assert not provider.diff(made.id, made.outs, wanted).changes
+    assert not provider.diff(made.id, outputs(made), wanted).changes
     monkeypatch.setattr(certificate, "RENEW", certificate.DAYS + 1)
-    assert provider.diff(made.id, made.outs, wanted).changes
+    assert provider.diff(made.id, outputs(made), wanted).changes
 
 
 def test_a_policy_reaches_its_own_buckets_and_makes_or_removes_none() -> None:

@@ -60,7 +60,9 @@ def test_values_that_the_engine_wrote_back_as_text_mean_the_same() -> None:
 
 
 def test_keys_of_other_namespaces_are_left_alone() -> None:
-    assert config.parse("local", {"secrets:operator": {"secure": "v1:x"}, "maia:version": 1}) == config.parse("local", {})
+    assert config.parse("local", {"secrets:operator": {"secure": "v1:x"}, "maia:version": 1}) == config.parse(
+        "local", {}
+    )
 
 
 @pytest.mark.parametrize("name", ["", "Local", "a" * 17, "../x", "9lives"])

@@ -1,0 +1,152 @@
+"""The plan: everything a stack consists of, decided before anything is done.
+
+Pure: configuration, machine size and image references in, a ``Plan`` out. The Pulumi program carries it out,
+the checks compare with it, and ``maia plan`` prints it. It holds no secret, only the names of secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra import catalog
+from infra.catalog.app import as_service
+from infra.catalog.model import Probe, Route, Service
+from infra.config import Config
+from infra.errors import MaiaError
+from infra.plan import rules
+from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
+from infra.plan.model import (
+    Absent,
+    Container,
+    GatewayRoute,
+    Grant,
+    ImageRef,
+    Machine,
+    Network,
+    Plan,
+    ProbeTarget,
+    RedisUser,
+    Role,
+    StoreUser,
+    Target,
+)
+from infra.plan.networks import grants, networks, slots
+
+__all__ = [
+    "EXIT_PORT",
+    "EXIT_PROXY",
+    "Absent",
+    "Container",
+    "GatewayRoute",
+    "Grant",
+    "ImageRef",
+    "Machine",
+    "Network",
+    "Plan",
+    "ProbeTarget",
+    "RedisUser",
+    "Role",
+    "StoreUser",
+    "Target",
+    "build",
+]
+
+
+def build(stack: str, config: Config, machine: Machine, images: Mapping[str, ImageRef]) -> Plan:
+    """Decide everything.
+
+    Args:
+        stack: its name; part of every name on the machine.
+        config: the stack file.
+        machine: where it will run.
+        images: by recipe name (``app:<name>`` for an app of the owner's own).
+
+    Raises:
+        MaiaError: where the configuration cannot be carried out, by key.
+    """
+    services, absent = _services(config, images)
+    by_name = {service.name: service for service in services}
+    rules.check_names(config, by_name)
+    granted = grants(config, services, slots(config, by_name))
+    containers = tuple(container(stack, config, machine, service, images, granted, by_name) for service in services)
+    rules.check_ports(config)
+    rules.check_memory(containers, machine)
+    roles = tuple(
+        Role(part=s.name, role=s.name.replace("-", "_"), database=s.needs.database, secret=f"{s.name}-postgres")
+        for s in services
+        if s.needs.database
+    )
+    redis_users = tuple(
+        RedisUser(part=s.name, user=s.name, rules=s.needs.redis, secret=f"{s.name}-redis")
+        for s in services
+        if s.needs.redis
+    )
+    store_users = tuple(
+        StoreUser(part=s.name, user=s.name, buckets=s.needs.buckets, secret=f"{s.name}-s3")
+        for s in services
+        if s.needs.buckets
+    )
+    needs: tuple[Role | RedisUser | StoreUser, ...] = (*roles, *redis_users, *store_users)
+    return Plan(
+        stack=stack,
+        running=config.running,
+        origin=f"https://{config.gateway.names[0]}:{config.gateway.https}".removesuffix(":443"),
+        names=tuple(config.gateway.names),
+        networks=networks(stack, config),
+        containers=containers,
+        roles=roles,
+        redis_users=redis_users,
+        store_users=store_users,
+        routes=_routes(config, services),
+        targets=tuple(Target(part=s.name, scrape=scrape) for s in services for scrape in s.scrape),
+        probes=tuple(
+            _probe(service.probe, container) for service, container in zip(services, containers) if service.probe
+        ),
+        grants=granted,
+        absent=absent,
+        secrets=tuple(sorted({*(need.secret for need in needs), *(name for s in services for name in s.secrets)})),
+    )
+
+
+def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Service], tuple[Absent, ...]]:
+    present, absent = [], []
+    for service in catalog.SERVICES:
+        settings = config.parts.get(service.name)
+        if settings and not settings.enabled:
+            absent.append(Absent(part=service.name, reason=f"disabled by maia:parts.{service.name}.enabled"))
+        elif service.archive_only and service.image not in images:
+            absent.append(Absent(part=service.name, reason="no archive or registry offers its official image here"))
+        else:
+            present.append(service)
+    for name, app in sorted(config.apps.items()):
+        present.append(as_service(name, app))
+    return present, tuple(absent)
+
+
+def _routes(config: Config, services: list[Service]) -> tuple[GatewayRoute, ...]:
+    routes = [GatewayRoute(part=s.name, host=None, route=route) for s in services for route in s.routes]
+    for name, app in sorted(config.apps.items()):
+        if app.route:
+            routes.append(GatewayRoute(part=name, host=app.route.host, route=Route(path=app.route.path, port=app.port)))
+    seen: dict[tuple[str | None, str], str] = {}
+    for route in routes:
+        key = (route.host, route.route.path)
+        if key in seen:
+            raise MaiaError(
+                f"the path {route.route.path} already leads to {seen[key]}",
+                where=f"maia:apps.{route.part}.route",
+                mend="choose another path or host",
+            )
+        if route.host and route.host not in config.gateway.names:
+            raise MaiaError(
+                f"the gateway has no name {route.host!r}",
+                where=f"maia:apps.{route.part}.route.host",
+                mend="add it to maia:gateway.names",
+            )
+        seen[key] = route.part
+    return tuple(routes)
+
+
+def _probe(probe: Probe, where: Container) -> ProbeTarget:
+    target = probe.target.format(**where.addresses)
+    return ProbeTarget(part=where.part, probe=Probe(module=probe.module, target=target))

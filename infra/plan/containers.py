@@ -1,0 +1,116 @@
+"""One container of the plan: a catalog entry, fitted to the machine and to what the owner set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra.catalog.model import Deviation, Service, Zone
+from infra.config import Config
+from infra.plan.model import Container, Grant, ImageRef, Machine, Mount, Published
+from infra.plan.networks import migration, slots, subnet
+
+EXIT_PROXY = "exit"
+EXIT_PORT = 3128
+
+
+def container(
+    stack: str,
+    config: Config,
+    machine: Machine,
+    service: Service,
+    images: Mapping[str, ImageRef],
+    grants: tuple[Grant, ...],
+    services: Mapping[str, Service],
+) -> Container:
+    image = images.get(service.image, ImageRef(id="", user="65534:65534"))
+    settings = config.parts.get(service.name)
+    limits = service.limits
+    share = min(int(machine.memory * limits.share) // 64 * 64, limits.most)
+    memory = (settings and settings.memory) or max(limits.memory, share)
+    zones = [*service.zones]
+    env = dict(service.env)
+    granted = any(grant.part == service.name for grant in grants)
+    if granted:
+        zones.append(Zone.EXIT)
+        env["HTTPS_PROXY"] = env["HTTP_PROXY"] = f"http://{EXIT_PROXY}:{EXIT_PORT}"
+    way_out = service.name == EXIT_PROXY and bool(grants)
+    if way_out:
+        zones.append(Zone.OUTSIDE)
+    app = config.apps.get(service.name)
+    wire: dict[str, str] = {**app.wire} if app else {}
+    places = slots(config, services)
+    needs = service.needs
+    credentials = [
+        f"{service.name}-{kind}"
+        for kind, need in (("postgres", needs.database), ("redis", needs.redis), ("s3", needs.buckets))
+        if need
+    ]
+    return Container(
+        name=f"maia-{stack}-{service.name}",
+        part=service.name,
+        title=service.title,
+        image=service.image,
+        image_id=image.id,
+        version=image.packages.get(service.version_of, ""),
+        user=image.user,
+        root=service.root,
+        capabilities=service.capabilities,
+        command=service.command,
+        env=dict(sorted(env.items())),
+        wire=wire,
+        addresses={str(zone): str(subnet(config, zone)[places[service.name]]) for zone in zones},
+        ports=_listening(service, config),
+        published=_published(config) if Zone.EDGE in zones else (),
+        # Docker before 23.0.11 resolves outside names for containers on internal networks (CVE-2024-29018).
+        # Naming a resolver that is not there closes it for every version; names of parts still resolve.
+        dns=() if way_out else ("127.0.0.1",),
+        files=service.files,
+        certificate=service.certificate,
+        secrets=tuple(sorted({*service.secrets, *credentials})),
+        mounts=tuple(
+            Mount(volume=f"maia-{stack}-{service.name}-{volume.name}", path=volume.path, part=service.name)
+            for volume in service.volumes
+        ),
+        scratch=service.scratch,
+        socket=service.socket,
+        health=service.health,
+        memory=memory,
+        shared_memory=memory // 4 if limits.shared else 0,
+        cpus=min((settings and settings.cpus) or limits.cpus, float(machine.cpus)),
+        pids=limits.pids,
+        stop_seconds=service.stop_seconds,
+        after=after(service),
+        migrate=tuple(app.migrate) if app else (),
+        migrate_addresses={str(zone): str(subnet(config, zone)[places[migration(service.name)]]) for zone in zones}
+        if app and app.migrate
+        else {},
+        backup=service.backup,
+        deviations=service.deviations
+        + tuple(
+            Deviation(field="env", value=name, reason="the app reads this credential from its environment only")
+            for name in wire
+        ),
+    )
+
+
+def after(service: Service) -> tuple[str, ...]:
+    needs = service.needs
+    implied = [
+        part for part, need in (("postgres", needs.database), ("redis", needs.redis), ("s3", needs.buckets)) if need
+    ]
+    return tuple(dict.fromkeys((*service.after, *implied)))
+
+
+def _listening(service: Service, config: Config) -> tuple[int, ...]:
+    """The ports of a part; the gateway's plain-HTTP listener is there only where it is asked for."""
+    if Zone.EDGE in service.zones:
+        return tuple(port.target for port in _published(config))
+    return service.ports
+
+
+def _published(config: Config) -> tuple[Published, ...]:
+    gateway = config.gateway
+    ports = [Published(address=str(gateway.address), port=gateway.https, target=8443)]
+    if gateway.http is not None:
+        ports.append(Published(address="127.0.0.1", port=gateway.http, target=8080))
+    return tuple(ports)

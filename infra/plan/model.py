@@ -1,0 +1,225 @@
+"""What a plan consists of: plain data, from which everything else follows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.catalog.model import (
+    Bucket,
+    Database,
+    Deviation,
+    Endpoint,
+    File,
+    Health,
+    Probe,
+    Redis,
+    Route,
+    Scrape,
+    Zone,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What the plan must know of the machine it is for."""
+
+    memory: int
+    """MiB."""
+    cpus: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRef:
+    """A built image."""
+
+    id: str
+    """``sha256:…``, or empty where it is not built yet."""
+    user: str
+    """``uid:gid`` its processes run as."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Installed packages and tools, with their versions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    name: str
+    zone: Zone
+    subnet: str
+    internal: bool
+    masquerade: bool
+    machine_address: bool
+    """Whether the machine itself has an address on it; where not, no container can meet its listeners there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A port of the machine that leads to a container."""
+
+    address: str
+    port: int
+    target: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """A volume (by name) in a container."""
+
+    volume: str
+    path: str
+    part: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    name: str
+    part: str
+    title: str
+    image: str
+    image_id: str
+    version: str
+    user: str
+    """What its processes run as."""
+    root: bool
+    capabilities: tuple[str, ...]
+    command: tuple[str, ...]
+    env: dict[str, str]
+    wire: dict[str, str]
+    """Variables filled from credentials: a deviation."""
+    addresses: dict[str, str]
+    """Zone to its fixed address there."""
+    ports: tuple[int, ...]
+    published: tuple[Published, ...]
+    dns: tuple[str, ...]
+    files: tuple[File, ...]
+    certificate: tuple[str, ...]
+    secrets: tuple[str, ...]
+    """Secrets its files may use."""
+    mounts: tuple[Mount, ...]
+    scratch: tuple[str, ...]
+    socket: str
+    health: Health
+    memory: int
+    shared_memory: int
+    cpus: float
+    pids: int
+    stop_seconds: int
+    after: tuple[str, ...]
+    migrate: tuple[str, ...]
+    """Command run to its end, in a container of its own, before a new version of an app goes live."""
+    migrate_addresses: dict[str, str]
+    """Zone to the fixed address of that container."""
+    backup: bool
+    deviations: tuple[Deviation, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """A Postgres role for a part, and its database if it owns one. Credential: ``secret``."""
+
+    part: str
+    role: str
+    database: Database
+    secret: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisUser:
+    part: str
+    user: str
+    rules: Redis
+    secret: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreUser:
+    """An S3 user with one policy over its own buckets."""
+
+    part: str
+    user: str
+    buckets: tuple[Bucket, ...]
+    secret: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayRoute:
+    part: str
+    host: str | None
+    route: Route
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A scrape of one part."""
+
+    part: str
+    scrape: Scrape
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeTarget:
+    part: str
+    probe: Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """Egress that a person allowed."""
+
+    part: str
+    address: str
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """A part that is not there, and why."""
+
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    stack: str
+    running: bool
+    origin: str
+    """The canonical URL of the gateway."""
+    names: tuple[str, ...]
+    networks: tuple[Network, ...]
+    containers: tuple[Container, ...]
+    roles: tuple[Role, ...]
+    redis_users: tuple[RedisUser, ...]
+    store_users: tuple[StoreUser, ...]
+    routes: tuple[GatewayRoute, ...]
+    targets: tuple[Target, ...]
+    probes: tuple[ProbeTarget, ...]
+    grants: tuple[Grant, ...]
+    absent: tuple[Absent, ...]
+    secrets: tuple[str, ...]
+    """Names of every secret the stack needs."""
+
+    def container(self, part: str) -> Container:
+        return next(container for container in self.containers if container.part == part)
+
+    def network(self, zone: Zone) -> Network:
+        return next(network for network in self.networks if network.zone == zone)
+
+    def has(self, part: str) -> bool:
+        return any(container.part == part for container in self.containers)
+
+    def data(self) -> dict[str, Any]:
+        """The plan as plain data."""
+        return dataclasses.asdict(self)
+
+    def json(self) -> str:
+        return json.dumps(self.data(), indent=2, sort_keys=True, default=str)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON: evidence names the plan it was compared with."""
+        return hashlib.sha256(self.json().encode()).hexdigest()

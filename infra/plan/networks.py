@@ -1,0 +1,59 @@
+"""Where parts stand: the zones' networks and each part's fixed address in them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network
+
+from infra.catalog.model import Endpoint, Service, Zone
+from infra.config import Config
+from infra.plan.model import Grant, Network
+
+
+def migration(app: str) -> str:
+    """What an app's migration is named after."""
+    return f"{app}-migrate"
+
+
+def slots(config: Config, parts: Iterable[str]) -> dict[str, int]:
+    """The last byte of each address, of migrations too: from a name, so that adding a part moves no other."""
+    migrations = [migration(name) for name, app in config.apps.items() if app.migrate]
+    taken: dict[int, str] = {}
+    for name in sorted({*parts, *migrations}):
+        slot = zlib.crc32(name.encode()) % 240
+        while slot in taken:
+            slot = (slot + 1) % 240
+        taken[slot] = name
+    return {name: slot + 10 for slot, name in taken.items()}
+
+
+def subnet(config: Config, zone: Zone) -> IPv4Network:
+    return list(config.subnet.subnets(new_prefix=24))[list(Zone).index(zone)]
+
+
+def networks(stack: str, config: Config) -> tuple[Network, ...]:
+    return tuple(
+        Network(
+            name=f"maia-{stack}-{zone}",
+            zone=zone,
+            subnet=str(subnet(config, zone)),
+            internal=zone.internal,
+            masquerade=zone is Zone.OUTSIDE,
+            machine_address=not zone.internal,
+        )
+        for zone in Zone
+    )
+
+
+def grants(config: Config, services: list[Service], slots: Mapping[str, int]) -> tuple[Grant, ...]:
+    exit_subnet = subnet(config, Zone.EXIT)
+    return tuple(
+        Grant(
+            part=service.name,
+            address=str(exit_subnet[slots[service.name]]),
+            endpoint=Endpoint(host=place.host, port=place.port),
+        )
+        for service in services
+        for place in config.egress.get(service.name, ())
+    )

@@ -1,0 +1,67 @@
+"""What cannot be carried out is refused here, by the key of the stack file that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra import catalog
+from infra.catalog.model import Service
+from infra.config import Config, nearest
+from infra.errors import MaiaError
+from infra.plan.containers import after
+from infra.plan.model import Container, Machine
+from infra.plan.networks import migration
+
+RESERVED = frozenset(
+    {
+        *("admin", "default", "health", "administrators", "root"),
+        *("none", "public", "template0", "template1"),
+        *("consoleadmin", "diagnostics", "readonly", "readwrite", "writeonly"),
+    }
+)
+"""Names of fixed users, folders, databases and policies that no app may take."""
+
+
+def check_names(config: Config, services: Mapping[str, Service]) -> None:
+    known = {service.name for service in catalog.SERVICES}
+    for name in config.parts:
+        if name not in known:
+            raise MaiaError("unknown part", where=f"maia:parts.{name}", mend=nearest(name, known))
+    for name, app in config.apps.items():
+        if name in known | RESERVED or name.startswith("pg-"):
+            raise MaiaError("the name belongs to the appliance", where=f"maia:apps.{name}", mend="rename it")
+        if app.migrate and migration(name) in config.apps:
+            raise MaiaError(
+                f"the name is that of the migration of {name}", where=f"maia:apps.{migration(name)}", mend="rename it"
+            )
+    for name in config.egress:
+        if name not in services:
+            raise MaiaError("unknown part", where=f"maia:egress.{name}", mend=nearest(name, services))
+    for service in services.values():
+        for other in after(service):
+            if other not in services:
+                raise MaiaError(
+                    f"{service.name} needs {other}, which is not enabled",
+                    where=f"maia:parts.{other}.enabled",
+                    mend=f"enable {other}, or disable {service.name} too",
+                )
+
+
+def check_ports(config: Config) -> None:
+    if config.gateway.http == config.gateway.https:
+        raise MaiaError(
+            f"port {config.gateway.http} is also maia:gateway.https",
+            where="maia:gateway.http",
+            mend="choose another port",
+        )
+
+
+def check_memory(containers: tuple[Container, ...], machine: Machine) -> None:
+    wanted = sum(container.memory for container in containers)
+    if wanted > machine.memory:
+        largest = max(containers, key=lambda container: container.memory)
+        raise MaiaError(
+            f"the parts' limits add up to {wanted} MiB, the machine has {machine.memory} MiB",
+            where=f"maia:parts.{largest.part}.memory",
+            mend="lower the largest limit, or use a larger machine",
+        )
