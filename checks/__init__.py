@@ -79,7 +79,7 @@ def run(
     rows = _rows(spec, say)
     if not rows:
         raise MaiaError(
-            f"no check matches {keyword or control!r}", where="maia check", mend="maia check lists them all"
+            f"no check matches {keyword or control!r}", where="maia check", mend="maia check --all lists them"
         )
     return Result(
         rows=tuple(rows),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ from docker.errors import NotFound
 from infra.plan import Plan
 
 PROC = Path("/proc")
+HANDOVER = 3.0
+"""Seconds within which the runtime hands over to the command it starts, on a busy machine."""
 SECRETS = "run/secrets"
 CONFIG = "etc/maia"
 
@@ -126,7 +129,7 @@ def gather(plan: Plan) -> Facts:
     named = {container.name for container in plan.containers}
     joined = {key for network in networks.values() for key in network.get("Containers") or {}}
     containers = {}
-    processes = list(_processes())
+    processes = _lasting_processes()
     for entry in client.api.containers(all=True):
         name = entry["Names"][0].removeprefix("/")
         ours = name.startswith(f"maia-{plan.stack}-") or entry["Id"] in joined
@@ -186,6 +189,19 @@ def _gateways(proc: Path) -> Iterator[str]:
         _device, destination, gateway, _flags, _count, _use, _metric, mask, *_ = line.split()
         if int(destination, 16) == 0 and int(mask, 16) == 0:
             yield socket.inet_ntoa(struct.pack("<I", int(gateway, 16)))
+
+
+def _lasting_processes() -> list[tuple[str, Process]]:
+    """Those that outlast two looks, and are what they will be: a command that Docker starts in a container begins as
+    its runtime, with all the runtime's powers, for a moment."""
+    deadline = time.monotonic() + HANDOVER
+    before = {process.pid for _, process in _processes()}
+    while True:
+        time.sleep(0.05)
+        now = list(_processes())
+        if time.monotonic() > deadline or not any(process.command == "runc init" for _, process in now):
+            return [(space, process) for space, process in now if process.pid in before]
+        before = {process.pid for _, process in now}
 
 
 def _processes() -> Iterator[tuple[str, Process]]:

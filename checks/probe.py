@@ -2,13 +2,15 @@
 
 Reads one JSON order from standard input and writes one JSON answer to standard output::
 
-    {"seconds": 1.5,
+    {"seconds": 1.5,                  (for the question of an outside name)
      "listen": ["172.17.0.1", …],
      "from": {"redis": 4711, …, "machine": 0},
-     "attempts": {"redis": [{"name": …, "kind": "tcp", "address": …, "port": …, "send": …}, …]}}
+     "attempts": {"redis": [{"name": …, "kind": "tcp", "address": …, "port": …, "seconds": …,
+                             "send": …, "until": …}, …], …}}
 
 ``listen`` names addresses of this machine on which it plays the outside for the time of the probe: one TCP and
 one UDP listener each, which answer with a token that nobody else knows. An attempt with port 0 goes to them.
+``send`` and ``until`` are hexadecimal: what to say, and what ends the answer.
 """
 
 from __future__ import annotations
@@ -100,6 +102,8 @@ class Try:
         self.answer = b""
         self._send = bytes.fromhex(attempt.get("send", ""))
         self._token = bytes.fromhex(attempt.get("token", ""))
+        self._until = bytes.fromhex(attempt.get("until", "")) or self._token
+        self._deadline = time.monotonic() + float(attempt["seconds"])
         self._udp = attempt["kind"] == "udp"
         self._talks = bool(self._send or self._token)
         self.socket = socket.socket(family(attempt["address"]), socket.SOCK_DGRAM if self._udp else socket.SOCK_STREAM)
@@ -111,6 +115,11 @@ class Try:
             pass
         except OSError as error:
             self.end(errno.errorcode.get(error.errno or 0, "error"))
+
+    @property
+    def left(self) -> float:
+        """Seconds it may still take."""
+        return self._deadline - time.monotonic()
 
     @property
     def events(self) -> int:
@@ -132,7 +141,7 @@ class Try:
                 return self.end("open")
             piece = self.socket.recv(4096)
             self.answer += piece
-            if self._token and self._token in self.answer:
+            if self._until and self._until in self.answer:
                 return self.end("open")
             if not piece or len(self.answer) >= 4096:
                 return self.end("other" if self._token else "open")
@@ -143,25 +152,24 @@ class Try:
         return None
 
 
-def attempt_all(attempts: list[Attempt], seconds: float) -> dict[str, dict[str, str]]:
-    """All at once, until each has ended or ``seconds`` have passed."""
-    deadline = time.monotonic() + seconds
+def attempt_all(attempts: list[Attempt]) -> dict[str, dict[str, str]]:
+    """All at once, until each has ended or its time is up."""
     tries = [Try(attempt) for attempt in attempts]
     with selectors.DefaultSelector() as selector:
         for each in tries:
             if not each.done:
                 selector.register(each.socket, each.events, each)
-        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
-            for key, _ in selector.select(left):
+        while waiting := [each for each in tries if not each.done]:
+            for key, _ in selector.select(max(0.0, min(each.left for each in waiting))):
                 each = key.data
                 selector.unregister(key.fileobj)
                 each.step()
                 if not each.done:
                     selector.register(each.socket, each.events, each)
-    for each in tries:
-        if not each.done:
-            # Whoever answered and keeps the line open has answered.
-            each.end("open" if each.answer and not each._token else "silent")
+            for each in waiting:
+                if not each.done and each.left <= 0:
+                    selector.unregister(each.socket)
+                    each.end("silent")
     return {each.name: {"outcome": each.outcome, "answer": each.answer.decode("latin-1")} for each in tries}
 
 
@@ -255,7 +263,7 @@ def main() -> None:
                 port = outside.ports[attempt["kind"], attempt["address"]]
                 attempt = {**attempt, "port": port, "token": outside.token.hex()}
             attempts.append(attempt)
-        found: dict[str, Any] = {"attempts": attempt_all(attempts, order["seconds"])}
+        found: dict[str, Any] = {"attempts": attempt_all(attempts)}
         if pid:
             found["resolver"] = resolve_outside(order["seconds"])
         return found

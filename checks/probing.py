@@ -18,7 +18,9 @@ from infra.plan import EXIT_PORT, EXIT_PROXY, Container, Plan
 MACHINE = "machine"
 """The place that is no container: the machine itself."""
 SECONDS = 1.5
-"""Patience for one attempt. Everything asked is on this machine, so an answer takes milliseconds."""
+"""Patience with what must not answer. All that is asked is on this machine, so an answer takes milliseconds."""
+LONG = 8.0
+"""Patience with what must answer, on a busy machine."""
 
 Flow = tuple[str, str, int]
 """From a part, to a part, to its port."""
@@ -88,8 +90,11 @@ def probe(plan: Plan, facts: Facts, sealing: bytes | None) -> Probes:
         "listen": list(facts.machine_addresses),
         "from": {part: pid for part, pid in pids.items() if pid} | {MACHINE: 0},
         "attempts": {
-            **{c.part: [*_others(plan, c), *_machine(facts), *_talks(plan, c, sealing)] for c in plan.containers},
-            MACHINE: [*_machine(facts), *_published(plan)],
+            **{
+                c.part: [*_others(plan, c, _escapes(facts, c)), *_machine(facts), *_talks(plan, c, sealing)]
+                for c in plan.containers
+            },
+            MACHINE: [*_machine(facts, LONG), *_published(plan)],
         },
     }
     done = subprocess.run(
@@ -107,21 +112,33 @@ def probe(plan: Plan, facts: Facts, sealing: bytes | None) -> Probes:
     )
 
 
-def _others(plan: Plan, source: Container) -> Iterator[dict[str, Any]]:
+def _escapes(facts: Facts, part: Container) -> bool:
+    """Whether what it sends to an address of nobody here would leave the machine."""
+    fact = facts.containers.get(part.name)
+    owned = set(fact.gateways) & set(facts.machine_addresses) if fact else set()
+    return bool(owned) and Zone.EDGE not in part.addresses
+
+
+def _others(plan: Plan, source: Container, escapes: bool) -> Iterator[dict[str, Any]]:
+    """Every port of every other part. Out of a container with a way out, only where nothing leaves the machine."""
+    needs = flows(plan)
     for other in plan.containers:
         if other is source:
             continue
         for zone, address in other.addresses.items():
-            if Zone.OUTSIDE in source.addresses and zone not in source.addresses:
-                continue  # from there it would leave the machine
+            if escapes and zone not in source.addresses:
+                continue
             for port in other.ports:
-                yield _attempt(f"part:{other.part}:{port}@{zone}", address, port)
+                # Of several zones that two parts share, a packet filter may leave one.
+                must = (source.part, other.part, port) in needs and shared(source, other) == [zone]
+                name = f"part:{other.part}:{port}@{zone}"
+                yield _attempt(name, address, port, seconds=LONG if must else SECONDS)
 
 
-def _machine(facts: Facts) -> Iterator[dict[str, Any]]:
+def _machine(facts: Facts, seconds: float = SECONDS) -> Iterator[dict[str, Any]]:
     for address in facts.machine_addresses:
-        yield _attempt(f"tcp:{address}", address, 0)
-        yield _attempt(f"udp:{address}", address, 0, kind="udp")
+        yield _attempt(f"tcp:{address}", address, 0, seconds=seconds)
+        yield _attempt(f"udp:{address}", address, 0, seconds=seconds, kind="udp")
 
 
 def _published(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -129,33 +146,44 @@ def _published(plan: Plan) -> Iterator[dict[str, Any]]:
         for port in container.published:
             address = "127.0.0.1" if port.address == "0.0.0.0" else port.address
             # Not a word of TLS: the gateway says so, while a forwarder with nobody behind it says nothing.
-            yield _attempt(f"published:{port.address}:{port.port}", address, port.port, _http("GET", "/"))
+            yield _attempt(
+                f"published:{port.address}:{port.port}", address, port.port, LONG, _http("GET", "/"), until=b"\r\n"
+            )
 
 
 def _attempt(
-    name: str, address: str, port: int, send: bytes = b"", kind: Literal["tcp", "udp"] = "tcp"
+    name: str,
+    address: str,
+    port: int,
+    seconds: float,
+    send: bytes = b"",
+    *,
+    until: bytes = b"",
+    kind: Literal["tcp", "udp"] = "tcp",
 ) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "address": address, "port": port, "send": send.hex()}
+    how = {"seconds": seconds, "send": send.hex(), "until": until.hex()}
+    return {"name": name, "kind": kind, "address": address, "port": port, **how}
 
 
 def _talks(plan: Plan, source: Container, sealing: bytes | None) -> Iterator[dict[str, Any]]:
     """Requests that the part behind must refuse, each from the first part that could make it."""
-    for part, port, zone, requests in (
-        ("postgres", 5432, Zone.DATA, {"postgres-plain": _postgres_startup("postgres")}),
-        ("redis", 6379, Zone.DATA, REDIS_REQUESTS),
-        ("s3", 9000, Zone.DATA, S3_REQUESTS | ({"s3-sealing": sealing} if sealing else {})),
-        (EXIT_PROXY, EXIT_PORT, Zone.EXIT, {"exit-ungranted": _connect("refused.invalid", 443)}),
+    if source.part == EXIT_PROXY:
+        # From its own loopback: a refusal of a part is counted as that part's, and alerts.
+        request = _connect("refused.invalid", 443)
+        yield _attempt("talk:exit-ungranted", "127.0.0.1", EXIT_PORT, LONG, request, until=b"\r\n")
+    for part, port, zone, requests, until in (
+        ("postgres", 5432, Zone.DATA, {"postgres-plain": _postgres_startup("postgres")}, b""),
+        ("redis", 6379, Zone.DATA, REDIS_REQUESTS, b"\r\n"),
+        ("s3", 9000, Zone.DATA, S3_REQUESTS | ({"s3-sealing": sealing} if sealing else {}), b""),
     ):
         if plan.has(part) and source.part == _neighbour(plan, part, zone):
             for name, request in requests.items():
-                yield _attempt(f"talk:{name}", plan.container(part).addresses[zone], port, request)
+                yield _attempt(f"talk:{name}", plan.container(part).addresses[zone], port, LONG, request, until=until)
 
 
 def _neighbour(plan: Plan, part: str, zone: Zone) -> str:
     """The first part beside ``part`` in ``zone``; itself where it is alone."""
-    granted = {grant.part for grant in plan.grants}
-    beside = (c.part for c in plan.containers if c.part != part and zone in c.addresses and c.part not in granted)
-    return next(beside, part)
+    return next((c.part for c in plan.containers if c.part != part and zone in c.addresses), part)
 
 
 def _postgres_startup(user: str) -> bytes:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shutil
 import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from infra.errors import MaiaError
+from infra.events import Outcome, Watch, plain
 from infra.site import Site
 from infra.toolchain.pulumi import Toolchain
 
@@ -23,33 +23,6 @@ Say = Callable[[str], None]
 
 PROJECT = "maia"
 NAMESPACE = "secrets:"
-SAME = frozenset({"same", "read", "refresh", "discard", "read-discard", "import"})
-"""Operations that change nothing."""
-QUICK = frozenset({"Stack", "Part", "Files", "Folder", "Volume", "Certificate"})
-"""Kinds of resources that take no time worth telling."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """What the engine did, or would do, to one resource."""
-
-    operation: str
-    kind: str
-    name: str
-    keys: tuple[str, ...] = ()
-    """Properties that differ."""
-
-
-@dataclass
-class Outcome:
-    """How an operation went."""
-
-    changes: list[Change] = field(default_factory=list)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    """(resource, message) of each error."""
-    noise: list[str] = field(default_factory=list)
-    """Lines that were no events: how the engine complains before it starts."""
 
 
 class Engine:
@@ -84,7 +57,13 @@ class Engine:
 
     def remove_stack(self) -> None:
         """Forget the stack, its state and its stack file; there must be no resource left in it."""
-        self._quiet("stack", "rm", "--yes", "--stack", self.stack)
+        if self.exists():
+            self._quiet("stack", "rm", "--yes", "--stack", self.stack)
+        book = self._site.state / ".pulumi"
+        for kept in ("backups", "history", "locks/organization"):
+            shutil.rmtree(book / kept / PROJECT / self.stack, ignore_errors=True)
+        for copy in self.checkpoint.parent.glob(f"{self.stack}.json*"):
+            copy.unlink()
 
     def configure(self, key: str, value: str) -> None:
         """Set a plain value of the stack file."""
@@ -194,7 +173,7 @@ class Engine:
         return done.stdout
 
     def _operate(self, say: Say, verb: str, *arguments: str) -> Outcome:
-        watch = _Watch(say)
+        watch = Watch(say)
         errors: list[str] = []
         command: list[str | Path] = [
             self._toolchain.pulumi,
@@ -207,18 +186,18 @@ class Engine:
         ]
         environment = self.environment | {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
         # A group of its own: Ctrl-C reaches the engine once, through us. Should we be killed, it is told to stop.
-        child = subprocess.Popen(
+        with subprocess.Popen(
             ["setpriv", "--pdeathsig", "INT", "--", *command], env=environment, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        assert child.stdout and child.stderr
-        reader = threading.Thread(target=lambda: errors.extend(child.stderr or ()), daemon=True)
-        reader.start()
-        with _interruptible(child, say):
-            for line in child.stdout:
-                watch.see(line)
-            code = child.wait()
-        reader.join()
+        ) as child:  # fmt: skip
+            assert child.stdout and child.stderr
+            reader = threading.Thread(target=errors.extend, args=(child.stderr,), daemon=True)
+            reader.start()
+            with _interruptible(child, say):
+                for line in child.stdout:
+                    watch.see(line)
+                code = child.wait()
+            reader.join()
         if code:
             watch.outcome.noise += errors
             raise self._failure(verb, watch.outcome)
@@ -233,7 +212,7 @@ class Engine:
         return MaiaError(message, where=resource or f"pulumi {verb}")
 
     def _explain(self, what: str, lines: Sequence[str]) -> MaiaError:
-        text = _plain(" ".join(lines))
+        text = plain(" ".join(lines))
         if "incorrect passphrase" in text:
             return MaiaError(
                 "the passphrase does not open the stack's secrets",
@@ -245,65 +224,6 @@ class Engine:
         return MaiaError(text.removeprefix("error: ") or "ended without a word", where=f"pulumi {what}")
 
 
-class _Watch:
-    """Reads the engine's events: what happens now for ``say``, what happened for the outcome."""
-
-    def __init__(self, say: Say) -> None:
-        self.outcome = Outcome()
-        self._say = say
-        self._running: dict[str, str] = {}
-        self._done = 0
-        self._seen = 0
-
-    def see(self, line: str) -> None:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            if line.strip():
-                self.outcome.noise.append(line)
-            return
-        if before := event.get("resourcePreEvent"):
-            self._begin(before["metadata"])
-        elif after := event.get("resOutputsEvent"):
-            self._end(after["metadata"])
-        elif diagnostic := event.get("diagnosticEvent"):
-            self._hear(diagnostic)
-        elif summary := event.get("summaryEvent"):
-            self.outcome.counts = summary.get("resourceChanges") or {}
-
-    def _begin(self, step: Mapping[str, Any]) -> None:
-        if step["op"] in SAME:
-            if step["op"] == "refresh":
-                self._seen += 1
-                self._say(f"looked at {self._seen} resources")
-            return
-        self.outcome.changes.append(
-            Change(
-                step["op"], _kind(step["type"]), _name(step["urn"]), tuple(step.get("diffs") or step.get("keys") or ())
-            )
-        )
-        if _kind(step["type"]) not in QUICK:
-            self._running[step["urn"]] = f"{_verb(step['op'])} {_kind(step['type'])} {_name(step['urn'])}"
-            self._report()
-
-    def _end(self, step: Mapping[str, Any]) -> None:
-        if self._running.pop(step["urn"], None):
-            self._done += 1
-            if not self._running:
-                self._report()
-
-    def _report(self) -> None:
-        now = ", ".join(list(self._running.values())[:3])
-        self._say(f"{self._done} done{'; ' + now if now else ''}")
-
-    def _hear(self, diagnostic: Mapping[str, Any]) -> None:
-        if diagnostic.get("ephemeral") or diagnostic["severity"] != "error":
-            return
-        message = _told(_plain(diagnostic["message"]))
-        if message and message not in ("update failed", "preview failed"):
-            self.outcome.problems.append((_name(diagnostic.get("urn", "")), message))
-
-
 @contextmanager
 def _interruptible(child: subprocess.Popen[str], say: Say) -> Iterator[None]:
     """Hand Ctrl-C on to the engine, once, and wait until it has written down where it stopped."""
@@ -313,7 +233,9 @@ def _interruptible(child: subprocess.Popen[str], say: Say) -> Iterator[None]:
         say("stopping: waiting for what is under way")
         child.send_signal(signal.SIGINT)
         try:
-            child.communicate()
+            for _ in child.stdout or ():
+                pass
+            child.wait()
         except KeyboardInterrupt:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -325,30 +247,3 @@ def _is_engine(pid: int) -> bool:
         return Path(f"/proc/{pid}/exe").readlink().name.startswith("pulumi")
     except OSError:
         return False
-
-
-def _name(urn: str) -> str:
-    return urn.rpartition("::")[2]
-
-
-def _kind(type_: str) -> str:
-    return type_.rpartition(":")[2]
-
-
-def _verb(operation: str) -> str:
-    return {
-        "create": "creating", "update": "updating", "delete": "deleting", "replace": "replacing",
-        "create-replacement": "replacing", "delete-replaced": "deleting the old",
-    }.get(operation, operation)  # fmt: skip
-
-
-def _plain(text: str) -> str:
-    """One line without colours."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m|<\{%.*?%\}>", "", text).split())
-
-
-def _told(message: str) -> str:
-    """The person's part of a diagnostic: of a Python traceback, what was raised."""
-    for mark in ("MaiaError: ", "Exception calling application: "):
-        message = message.rpartition(mark)[2]
-    return message

@@ -71,13 +71,17 @@ class Stack:
         if self.exists():
             return
         if not self.example.exists():
-            known = sorted(path.name.split(".")[1] for path in self.example.parent.glob("Pulumi.*.yaml"))
-            raise MaiaError(f"unknown stack {self.name!r}", where="--stack", mend=config.nearest(self.name, known))
+            raise self._unknown()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         partial = self.file.with_suffix(".partial")
         shutil.copyfile(self.example, partial)
         partial.chmod(0o600)
         os.replace(partial, self.file)
+
+    def _unknown(self) -> MaiaError:
+        known = sorted(path.name.split(".")[1] for path in self.example.parent.glob("Pulumi.*.yaml"))
+        mend = f"{config.nearest(self.name, known)}; a stack of your own begins with {self.file}"
+        return MaiaError(f"unknown stack {self.name!r}", where="--stack", mend=mend)
 
     @cached_property
     def values(self) -> Mapping[str, Any]:
@@ -86,7 +90,7 @@ class Stack:
         try:
             document = yaml.safe_load(path.read_text())
         except FileNotFoundError:
-            raise MaiaError(f"no stack {self.name!r}", where=str(path), mend="maia init --stack NAME") from None
+            raise self._unknown() from None
         except yaml.YAMLError as error:
             line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
             raise MaiaError(f"not YAML, line {line}", where=str(path), mend="correct the file") from None

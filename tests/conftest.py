@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,13 +148,20 @@ def stack(appliance: Appliance) -> Stack:
     return appliance.stack
 
 
-@pytest.fixture
-def throwaway(tmp_path: Path) -> Iterator[Appliance]:
-    """A small stack that is not up yet, for a test to bring up, break and remove."""
-    made = Appliance("third", tmp_path / "site", _values(28443, 28080, "10.63.0.0/20"))
+@contextmanager
+def small(root: Path) -> Iterator[Appliance]:
+    """A small stack that is not up yet, to bring up, break and remove; nothing of it is left afterwards."""
+    made = Appliance("third", root, _values(28443, 28080, "10.63.0.0/20"))
     quiet = ("alertmanager", "node-exporter", "blackbox-exporter", "exit")
     made.values["parts"] |= {name: {"enabled": False} for name in quiet}
     made.write()
     yield made
     if made.leftovers() and made.site.stack_file(made.name).exists():
         made.maia("destroy", "--yes", made.name)
+
+
+@pytest.fixture
+def throwaway(tmp_path: Path) -> Iterator[Appliance]:
+    """A small stack of one test's own."""
+    with small(tmp_path / "site") as made:
+        yield made

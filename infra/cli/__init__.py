@@ -70,10 +70,19 @@ def _run(argv: Sequence[str]) -> int:
         near = difflib.get_close_matches(known.verb, VERBS, n=1)
         raise MaiaError(f"unknown verb {known.verb!r}", mend=f"did you mean {near[0]!r}?" if near else "maia --help")
     module = _module(known.verb)
+    stack, rest = _stack_anywhere(known)
     parser = _Parser(prog=f"maia {known.verb}", description=_summary(module))
-    _add_stack(parser, known.stack)
+    _add_stack(parser, stack)
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(["--help"] if known.help else known.rest)))
+    return int(module.run(parser.parse_args(["--help"] if known.help else rest)))
+
+
+def _stack_anywhere(known: argparse.Namespace) -> tuple[str, list[str]]:
+    """The stack, wherever it is named (behind an action too, where argparse would not look), and the other words."""
+    parser = _Parser(prog=f"maia {known.verb}", add_help=False)
+    _add_stack(parser, known.stack)
+    found, rest = parser.parse_known_args(known.rest)
+    return found.stack, rest
 
 
 def _add_stack(parser: argparse.ArgumentParser, default: str) -> None:

@@ -47,20 +47,24 @@ def engine(stack: Stack, say: Say) -> Engine:
     return Engine(pulumi.prepare(say), stack.site, stack.name)
 
 
-def running(stack: Stack, part: str) -> Container:
-    """The container of a part, whatever its state.
+def running(stack: Stack, part: str, *, migration: bool = False) -> Container:
+    """The container of a part, or of its migration, whatever its state.
 
     Raises:
         MaiaError: there is no such part, or it has no container.
     """
     from infra import health
     from infra.config import nearest
+    from infra.plan.networks import migration as job
 
     known = [container.part for container in stack.plan.containers]
     if part not in known:
         reasons = [f"it is absent: {absent.reason}" for absent in stack.plan.absent if absent.part == part]
         raise MaiaError(f"no part {part!r}", mend=reasons[0] if reasons else nearest(part, known))
-    found = health.find(health.client(), stack.plan.container(part).name)
+    planned = stack.plan.container(part)
+    if migration and not planned.migrate:
+        raise MaiaError("has no migration", where=part, mend=f"maia logs {part}")
+    found = health.find(health.client(), job(planned.name) if migration else planned.name)
     if found is None:
         raise MaiaError("has no container", where=part, mend=f"maia up --stack {stack.name}")
     return found

@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
             with progress.step("leftovers") as say:
                 leftovers.remove_all(stack.name, say)
                 _remove_files(stack, say)
-                if engine.exists():
-                    engine.remove_stack()
+                engine.remove_stack()
                 stack.file.unlink(missing_ok=True)
         stack.site.lock(stack.name).unlink(missing_ok=True)
     print(f"nothing of {stack.name} is left")

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--vendor", type=Path, metavar="DIR", help="take packages from this folder only")
     build.add_argument("--fresh", action="store_true", help="build anew, from today's packages")
     vendor = actions.add_parser("vendor", help="gather every package the images need in a folder")
-    vendor.add_argument("folder", type=Path, metavar="DIR")
+    vendor.add_argument("folder", type=Path, metavar="DIR", help="an empty one, or one made by this command")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,9 @@ import argparse
 
 from infra.cli import common
 
+STEPS = frozenset({"create-replacement", "delete-replaced"})
+"""What a ``replace`` consists of."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
@@ -24,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         print("nothing to change: what runs is what the plan says")
         return 0
     table = Table("change", "kind", "name", "because of", box=None, pad_edge=False)
-    for change in outcome.changes:
+    for change in (change for change in outcome.changes if change.operation not in STEPS):
         table.add_row(change.operation, change.kind, change.name, " ".join(change.keys))
     common.show(table)
     return 0

@@ -8,7 +8,7 @@ from infra.cli import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("part")
+    parser.add_argument("part", help="as `maia status` names it")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="names and who uses them")
     for action, about in (("show", "print one value"), ("rotate", "make a new value and bring it into use")):
-        actions.add_parser(action, help=about).add_argument("name")
+        actions.add_parser(action, help=about).add_argument("name", help="as `maia secrets list` names it")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -89,4 +89,11 @@ def _has_tests(folder: Path) -> bool:
 
 def _environment() -> dict[str, str]:
     """Ours, with the environment's programs first on PATH; caches stay out of the clone."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"}
+    from infra.site import cache
+
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "RUFF_CACHE_DIR": str(cache() / "ruff"),
+        "MYPY_CACHE_DIR": str(cache() / "mypy"),
+        "PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} -o cache_dir={cache() / 'pytest'}".strip(),
+    }

@@ -9,7 +9,8 @@ from infra.cli import common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
-    from infra.engine import Engine, Outcome
+    from infra.engine import Engine
+    from infra.events import Outcome
     from infra.progress import Progress, Say
     from infra.stack import Stack
 
@@ -55,12 +56,14 @@ def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
 
 
 def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
-    """The engine's turn, after what a killed run left behind was put right; then all parts must be healthy."""
+    """The engine's turn, after what the state does not know was put right; then all parts must be healthy."""
     from infra import health, leftovers
 
     with progress.step("pulumi up") as say:
-        if engine.recover(say):
-            leftovers.remove(stack.plan, engine.known(), say)
+        cut_short = engine.recover(say)
+        # A state that knows nothing and was not cut short is no ground to remove what another site may own.
+        if (known := engine.known()) or cut_short:
+            leftovers.remove(stack.plan, known, say)
         _revive(stack, say)
         outcome = engine.up(say)
     if stack.plan.running:

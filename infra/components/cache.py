@@ -10,7 +10,7 @@ import pulumi
 import redis
 from pulumi.dynamic import Resource
 
-from infra.components.dynamic import Properties, Provider
+from infra.components.dynamic import Properties, Provider, listens
 
 
 def administer(props: Properties) -> Any:
@@ -68,6 +68,9 @@ class UserProvider(Provider):
     replaces = ("user", "password")
     ignores = ("socket", "admin")
     lingers = 2.0
+
+    def away(self, props: Properties) -> bool:
+        return not listens(f"{props['socket']}/redis.sock")
 
     def identity(self, props: Properties) -> str:
         return f"{props['user']}#{_digest(props['password'])[:8]}"

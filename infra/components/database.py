@@ -12,7 +12,7 @@ import pulumi
 from psycopg import sql
 from pulumi.dynamic import Resource
 
-from infra.components.dynamic import Properties, Provider
+from infra.components.dynamic import Properties, Provider, listens
 
 
 PATIENCE = 10
@@ -41,8 +41,7 @@ def ensure_role(props: Properties) -> None:
             link.execute(sql.SQL("create role {} nologin noinherit").format(role))
         if props["member_of"]:
             for group in props["member_of"]:
-                link.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), role))
-            link.execute(sql.SQL("alter role {} inherit").format(role))
+                link.execute(sql.SQL("grant {} to {} with inherit true").format(sql.Identifier(group), role))
             link.execute(sql.SQL("grant connect on database {} to {}").format(database, role))
             return
         if not _exists(link, "pg_database", "datname", props["database"]):
@@ -101,7 +100,12 @@ def drop_login(props: Properties) -> None:
         link.execute(sql.SQL("drop role {}").format(sql.Identifier(props["login"])))
 
 
-class RoleProvider(Provider):
+class _Inside(Provider):
+    def away(self, props: Properties) -> bool:
+        return not listens(f"{props['socket']}/.s.PGSQL.5432")
+
+
+class RoleProvider(_Inside):
     replaces = ("role", "database")
     ignores = ("socket",)
 
@@ -119,7 +123,7 @@ class RoleProvider(Provider):
         """Nothing is removed: the role owns the data, and data outlives the part."""
 
 
-class LoginProvider(Provider):
+class LoginProvider(_Inside):
     replaces = ("login", "role")
     ignores = ("socket",)
     lingers = 2.0

@@ -7,6 +7,7 @@ administrators do not come in at all: they are read, where the work is done, fro
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -41,6 +42,10 @@ class Provider(ResourceProvider):
     def remove(self, props: Properties) -> None:
         raise NotImplementedError
 
+    def away(self, props: Properties) -> bool:
+        """Whether the part that holds it does not run: then nothing can be seen or removed, and nothing is lost."""
+        return False
+
     def create(self, props: Properties) -> CreateResult:
         return CreateResult(self.identity(props), {**_own(props), **self.ensure(_own(props))})
 
@@ -48,12 +53,13 @@ class Provider(ResourceProvider):
         return UpdateResult({**_own(_news), **self.ensure(_own(_news))})
 
     def read(self, id_: str, props: Properties) -> ReadResult:
-        found = self.observe(_own(props))
+        found = {} if self.away(_own(props)) else self.observe(_own(props))
         return ReadResult(id_, {**_own(props), **found}) if found is not None else ReadResult("", {})
 
     def delete(self, _id: str, _props: Properties) -> None:
         time.sleep(self.lingers)
-        self.remove(_own(_props))
+        if not self.away(_own(_props)):
+            self.remove(_own(_props))
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
         # A property declared as None is an output.
@@ -68,6 +74,16 @@ class Provider(ResourceProvider):
     def expired(self, props: Properties) -> bool:
         """Whether it must be made anew though nothing asked for a change."""
         return False
+
+
+def listens(path: str) -> bool:
+    """Whether anybody answers at a unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
 def _own(props: Mapping[str, Any]) -> Properties:

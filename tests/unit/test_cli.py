@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -112,12 +113,20 @@ def test_the_second_verb_says_who_holds_the_lock(site: Site, capsys: Capture, ve
     assert "wait for it to end" in line
 
 
+HOLDER = """
+import sys
+from infra.cli import common
+from infra.site import Site
+from infra.stack import Stack
+
+with common.locked(Stack("local", Site.current()), "up"):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_a_lock_ends_with_its_holder(site: Site) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from infra.cli import common; from infra.stack import Stack; "
-         "from infra.site import Site\nwith common.locked(Stack('local', Site.current()), 'up'): print(flush=True); sys.stdin.read()"],
-        cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER], cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdin
     assert holder.stdout
     holder.stdout.readline()
@@ -225,16 +234,15 @@ def test_a_support_bundle_holds_no_secret_in_any_form(tmp_path: Path) -> None:
 
 
 def test_the_launcher_works_from_anywhere_and_leaves_the_clone_clean(tmp_path: Path) -> None:
-    def status() -> str:
-        return subprocess.run(["git", "status", "--porcelain"], cwd=REPO, capture_output=True, text=True).stdout
-
-    before = status()
-    link = tmp_path / "maia"
-    link.symlink_to(REPO / "maia")
-    (tmp_path / "infra").mkdir()
-    (tmp_path / "infra" / "__init__.py").write_text("raise SystemExit('a module of the folder it was called in')")
+    clone, elsewhere = tmp_path / "clone", tmp_path / "elsewhere"
+    shutil.copytree(REPO, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "node_modules"))
+    elsewhere.mkdir()
+    (elsewhere / "maia").symlink_to(clone / "maia")
+    (elsewhere / "infra").mkdir()
+    (elsewhere / "infra" / "__init__.py").write_text("raise SystemExit('a module of the folder it was called in')")
+    before = set(clone.rglob("*"))
     environment = os.environ | {"MAIA_SITE": str(tmp_path / "site")}
-    done = subprocess.run([link, "plan", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(["./maia", "plan", "--json"], cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["stack"] == "local"
-    assert status() == before
+    assert set(clone.rglob("*")) == before

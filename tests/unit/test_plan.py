@@ -83,6 +83,21 @@ def test_no_two_containers_share_an_address_and_each_is_inside_its_zone(planned:
         assert ip_address(address) in ip_network(plan.network(Zone(zone)).subnet)
 
 
+def test_a_migration_has_an_address_of_its_own_in_each_zone_of_its_app(planned: Planned) -> None:
+    plan = planned({"apps": {"web": APP, "wiki": APP | {"route": {"path": "/wiki/"}, "migrate": []}}})
+    web = plan.container("web")
+    assert web.migrate_addresses.keys() == web.addresses.keys()
+    taken = {address for c in plan.containers for address in c.addresses.values()}
+    assert not taken & set(web.migrate_addresses.values())
+    assert plan.container("wiki").migrate_addresses == {}
+
+
+def test_an_app_is_probed_on_its_health_path(planned: Planned) -> None:
+    plan = planned({"apps": {"web": APP | {"health": "/healthz", "port": 8000}}})
+    (probe,) = (target.probe for target in plan.probes if target.part == "web")
+    assert probe.target == f"http://{plan.container('web').addresses['apps']}:8000/healthz"
+
+
 def test_adding_an_app_moves_no_other_part(planned: Planned) -> None:
     before, after = planned(), planned({"apps": {"web": APP}})
     assert {c.part: c.addresses for c in before.containers}.items() <= {
@@ -126,6 +141,8 @@ def test_a_disabled_part_is_absent_and_leaves_no_trace(planned: Planned) -> None
         ({"egress": {"nobody": ["a.example:1"]}}, "maia:egress.nobody", "unknown part"),
         ({"apps": {"redis": APP}}, "maia:apps.redis", "belongs to the appliance"),
         ({"apps": {"admin": APP}}, "maia:apps.admin", "belongs to the appliance"),
+        ({"apps": {"pg-web": APP}}, "maia:apps.pg-web", "belongs to the appliance"),
+        ({"apps": {"web": APP, "web-migrate": APP}}, "maia:apps.web-migrate", "the migration of web"),
         ({"apps": {"web": APP | {"route": {"path": "/status/"}}}}, "maia:apps.web.route", "already leads to status"),
         ({"apps": {"web": APP | {"route": {"host": "x.example"}}}}, "maia:apps.web.route.host", "x.example"),
         ({"gateway": {"http": 8443}}, "maia:gateway.http", "8443"),

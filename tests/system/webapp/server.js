@@ -41,7 +41,8 @@ const routes = {
 }
 
 async function answer(request) {
-  const path = new URL(request.url, 'http://app').pathname.slice(BASE.length)
+  const { pathname } = new URL(request.url, 'http://app')
+  const path = BASE && pathname.startsWith(`${BASE}/`) ? pathname.slice(BASE.length) : pathname
   const [, folder, name] = /^(\/files\/)([\w.-]+)$/.exec(path) ?? []
   const route = routes[`${request.method} ${folder ?? path}`]
   return route ? route(request, name) : json({ path }, 404)
