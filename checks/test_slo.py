@@ -13,9 +13,6 @@ from checks.slo import LIMIT, Measurements, p99, patience, settled
 from infra.plan import Plan
 from infra.site import Site
 
-QUIET = ("Watchdog",)
-"""Alerts that always fire, to show that alerting works."""
-
 
 @pytest.fixture(scope="module")
 def measurements(plan: Plan, site: Site, secrets: Mapping[str, str]) -> Measurements:
@@ -42,10 +39,12 @@ def test_scrapes(case: Case, plan: Plan, facts: Facts, measurements: Measurement
     )
 
 
-@cases(lambda plan: [Case("none-firing")] if _measured(plan) else [])
+@cases(lambda plan: [Case("none-critical")] if _measured(plan) else [])
 def test_alerts(case: Case, measurements: Measurements, expect: Expect) -> None:
-    found = measurements.query('ALERTS{alertstate="firing"}')
-    expect(sorted({each["metric"]["alertname"] for each in found} - set(QUIET)), [])
+    """Nothing critical. Warnings, of load or of somebody's refused attempt, are shown and are not the appliance's fault."""
+    found = [each["metric"] for each in measurements.query('ALERTS{alertstate="firing"}')]
+    shown = sorted({f"{each.get('severity', 'warning')}: {each['alertname']}" for each in found})
+    expect.that(not any(alert.startswith("critical: ") for alert in shown), shown, "none that is critical")
 
 
 @cases(

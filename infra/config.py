@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -44,8 +44,25 @@ class Gateway(_Model):
     http: PortNumber | None = Field(default=None, description="Port of a plain-HTTP listener, on loopback only.")
 
 
-class Settings(_Model):
-    """What an owner may change about a part."""
+class Source(_Model):
+    """Where an image comes from that is not made here."""
+
+    image: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[^\s@]+@sha256:[0-9a-f]{64})$")] | None = Field(
+        default=None, description="An image already loaded, by id, or a registry reference by digest."
+    )
+    archive: Annotated[str, Field(pattern=r"^/.")] | None = Field(
+        default=None, description="Absolute path of a docker archive to load the image from."
+    )
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if self.image and self.archive:
+            raise ValueError("give either image or archive")
+        return self
+
+
+class Settings(Source):
+    """What an owner may change about a part; image and archive are for parts that are not made here (Grafana)."""
 
     enabled: Annotated[bool, Field(strict=True)] = True
     memory: Annotated[int, Field(ge=16, strict=True)] | None = Field(default=None, description="Limit in MiB.")
@@ -85,15 +102,9 @@ class Route(_Model):
     path: Annotated[str, Field(pattern=r"^/([A-Za-z0-9._-]+/)*$")] = "/"
 
 
-class App(_Model):
+class App(Source):
     """An app of the owner's own, as an image."""
 
-    image: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[^\s@]+@sha256:[0-9a-f]{64})$")] | None = Field(
-        default=None, description="An image already loaded, by id, or a registry reference by digest."
-    )
-    archive: Annotated[str, Field(pattern=r"^/.")] | None = Field(
-        default=None, description="Absolute path of a docker archive to load the image from."
-    )
     user: Annotated[str, Field(pattern=r"^[1-9][0-9]*:[1-9][0-9]*$")] = Field(
         default="1000:1000", description="Numeric uid:gid it runs as; never 0."
     )
@@ -118,13 +129,13 @@ class App(_Model):
     writable: list[Annotated[str, Field(pattern=r"^/\S+$")]] = Field(default=[], description="Scratch folders.")
 
     @model_validator(mode="after")
-    def _one_source(self) -> App:
-        if (self.image is None) == (self.archive is None):
-            raise ValueError("give exactly one of image and archive")
+    def _has_a_source(self) -> Self:
+        if not self.image and not self.archive:
+            raise ValueError("give image or archive")
         return self
 
     @model_validator(mode="after")
-    def _wired_needs(self) -> App:
+    def _wired_needs(self) -> Self:
         provided = {"database-url": self.needs.database, "redis-url": self.needs.redis}
         for variable, what in self.wire.items():
             if not provided.get(what, self.needs.bucket):

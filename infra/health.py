@@ -73,7 +73,7 @@ def _state(container: Container, running: Running | None, memory: bool) -> PartS
     return PartState(
         part=container.part,
         state=state.get("Status", "missing"),
-        health=state.get("Health", {}).get("Status", "") if up else "",
+        health=_health(container, running) if running and up else "",
         version=container.version,
         image=attributes.get("Image", ""),
         memory=_memory(running) if running and up and memory else 0,
@@ -81,6 +81,19 @@ def _state(container: Container, running: Running | None, memory: bool) -> PartS
         restarts=attributes.get("RestartCount", 0),
         since=state.get("StartedAt", "") if up else "",
     )
+
+
+def _health(container: Container, running: Running) -> str:
+    """Docker's word, but its own first look comes only after a whole interval: until then we look."""
+    word = str(running.attrs["State"].get("Health", {}).get("Status", ""))
+    return "healthy" if word == "starting" and _answers(container, running) else word
+
+
+def _answers(container: Container, running: Running) -> bool:
+    try:
+        return bool(running.exec_run(list(container.health.command)).exit_code == 0)
+    except APIError:  # it stopped this very moment
+        return False
 
 
 def _memory(running: Running) -> int:
@@ -131,14 +144,9 @@ def _ill(container: Container, docker_client: docker.DockerClient) -> str:
     if running is None:
         return "the container is missing"
     state = running.attrs["State"]
-    try:
-        if state["Status"] == "running":
-            health = state.get("Health", {}).get("Status")
-            # Docker's own first look comes only after a whole interval.
-            if health == "healthy" or running.exec_run(list(container.health.command)).exit_code == 0:
-                return ""
-    except APIError:
-        pass  # it stopped this very moment
+    healthy = state.get("Health", {}).get("Status") == "healthy"
+    if state["Status"] == "running" and (healthy or _answers(container, running)):
+        return ""
     return f"{state['Status']}, but not healthy; its last words: {last_words(running)}"
 
 

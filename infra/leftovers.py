@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 from infra import health
+from infra.errors import MaiaError
 from infra.plan import Plan
 
 
@@ -27,11 +29,25 @@ def remove(plan: Plan, known: Collection[str], say: Callable[[str], None]) -> No
             network.remove()
 
 
+def refuse_foreign(stack: str) -> None:
+    """Keep off the stack of that name that another site folder has made: called where this one has no state of it.
+
+    Raises:
+        MaiaError: something of it is there.
+    """
+    client, mine = health.client(), _mine(stack)
+    found: list[Any] = [*client.containers.list(all=True, filters=mine, ignore_removed=True)]
+    if found := found or client.volumes.list(filters=mine) or client.networks.list(filters=mine):
+        raise MaiaError(
+            f"{found[0].name} is there already, and this site folder knows nothing of it",
+            where=f"stack {stack}",
+            mend="name the site folder it belongs to in MAIA_SITE, or choose another name with --stack",
+        )
+
+
 def remove_all(stack: str, say: Callable[[str], None]) -> None:
     """Remove every container, network and volume of the stack, its data with them."""
-    client = health.client()
-    prefix = f"maia-{stack}-"
-    mine: dict[str, str | list[str] | bool] = {"label": f"maia.stack={stack}"}
+    client, mine = health.client(), _mine(stack)
     for container in client.containers.list(all=True, filters=mine, ignore_removed=True):
         say(f"removing {container.name}")
         container.remove(force=True, v=True)
@@ -39,6 +55,9 @@ def remove_all(stack: str, say: Callable[[str], None]) -> None:
         say(f"removing the network {network.name}")
         network.remove()
     for volume in client.volumes.list(filters=mine):
-        if volume.name.startswith(prefix):
-            say(f"removing the volume {volume.name}")
-            volume.remove(force=True)
+        say(f"removing the volume {volume.name}")
+        volume.remove(force=True)
+
+
+def _mine(stack: str) -> dict[str, str | list[str] | bool]:
+    return {"label": f"maia.stack={stack}"}

@@ -1,4 +1,4 @@
-"""Images of the owner's own apps: where they come from, and how Docker gets them."""
+"""Images that are not made here, the owner's own apps above all: where they come from, and how Docker gets them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ import hashlib
 import json
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import docker
-from docker.errors import APIError, DockerException, ImageNotFound
-
-from infra.config import App
+from infra.config import Source
 from infra.errors import MaiaError
 
+if TYPE_CHECKING:
+    import docker
 
-def identity(name: str, app: App) -> str:
-    """The id of the app's image; empty where only `load` can tell it.
+
+def identity(where: str, source: Source) -> str:
+    """The id of an image; empty where only `load` can tell it.
 
     Every verb plans, so an archive that is gone or a registry that was not asked yet stops none but ``up``.
+
+    Args:
+        where: the key of the stack file that names the source.
 
     Raises:
         MaiaError: the archive is none that ``docker save`` would write.
     """
-    if app.archive:
-        path = Path(app.archive)
-        return archived(path, f"maia:apps.{name}.archive") if path.exists() else ""
-    assert app.image
-    if "@" not in app.image:
-        return app.image
+    if source.archive:
+        path = Path(source.archive)
+        return archived(path, f"{where}.archive") if path.exists() else ""
+    assert source.image
+    if "@" not in source.image:
+        return source.image
+    import docker
+    from docker.errors import DockerException
+
     try:
-        return docker.from_env().images.get(app.image).id or ""
+        return docker.from_env().images.get(source.image).id or ""
     except DockerException:
         return ""
 
@@ -63,34 +70,38 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
     return stream.read()
 
 
-def load(client: docker.DockerClient, name: str, app: App) -> None:
-    """Have the app's image in Docker: from its archive or its registry, where it is not there already.
+def load(client: docker.DockerClient, where: str, source: Source) -> None:
+    """Have the image in Docker: from its archive or its registry, where it is not there already.
 
     Raises:
         MaiaError: it cannot be had, or is another one than the stack file asks for.
     """
-    where = f"maia:apps.{name}.{'archive' if app.archive else 'image'}"
-    wanted = archived(Path(app.archive), where) if app.archive else app.image or ""
+    from docker.errors import APIError
+
+    where = f"{where}.{'archive' if source.archive else 'image'}"
+    wanted = archived(Path(source.archive), where) if source.archive else source.image or ""
     if _there(client, wanted):
         return
-    if not app.archive and "@" not in wanted:
+    if not source.archive and "@" not in wanted:
         raise MaiaError(f"no image {wanted}", where=where, mend="docker load it, or name its archive")
     try:
-        if app.archive:
-            with Path(app.archive).open("rb") as archive:
+        if source.archive:
+            with Path(source.archive).open("rb") as archive:
                 client.images.load(archive)
         else:
             client.images.pull(wanted)
     except (APIError, OSError) as error:
         reason = " ".join(str(getattr(error, "explanation", None) or error).split())
         raise MaiaError(
-            f"{app.archive or wanted} cannot be had: {reason}", where=where, mend="check its source"
+            f"{source.archive or wanted} cannot be had: {reason}", where=where, mend="check its source"
         ) from None
     if not _there(client, wanted):
-        raise MaiaError(f"{app.archive or wanted} did not bring {wanted}", where=where, mend="save or pull it anew")
+        raise MaiaError(f"{source.archive or wanted} did not bring {wanted}", where=where, mend="save or pull it anew")
 
 
 def _there(client: docker.DockerClient, reference: str) -> bool:
+    from docker.errors import ImageNotFound
+
     try:
         client.images.get(reference)
     except ImageNotFound:

@@ -29,7 +29,7 @@ PYTHON = (3, 11)
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
 SOCKET = Path("/var/run/docker.sock")
 
-DockerState = Literal["answers", "absent", "refused", "down"]
+DockerState = Literal["answers", "absent", "refused", "down", "elsewhere"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,8 @@ def _platform(facts: Facts) -> _Problems:
 
 
 def _docker(facts: Facts) -> _Problems:
+    if facts.docker == "elsewhere":
+        return [("no Docker of this machine answers where it points", "DOCKER_HOST", "unset it, or start that Docker")]
     if facts.docker == "refused":
         return [("permission denied", str(SOCKET), "run it as root")]
     if not facts.root:
@@ -186,15 +188,16 @@ def gather(plan: Plan, site: Site) -> Facts:
 
 
 def docker_state(path: Path = SOCKET) -> DockerState:
-    """Whether a Docker daemon answers at ``path``, or why not."""
+    """Whether a Docker daemon answers at ``path``, or where DOCKER_HOST points, or why not."""
+    host = os.environ.get("DOCKER_HOST", "")
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)
         try:
-            client.connect(str(path))
+            client.connect(host.removeprefix("unix://") or str(path))
         except PermissionError:
             return "refused"
         except OSError:
-            return "down" if shutil.which("dockerd") else "absent"
+            return "elsewhere" if host else "down" if shutil.which("dockerd") else "absent"
     return "answers"
 
 

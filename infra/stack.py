@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from infra import config, owner, plan
+from infra import catalog, config, owner, plan
 from infra.errors import MaiaError
 from infra.images import store
 from infra.images.recipe import load_all
@@ -103,13 +103,24 @@ class Stack:
     def config(self) -> config.Config:
         return config.parse(self.name, self.values)
 
+    @property
+    def sources(self) -> dict[str, config.Source]:
+        """By key, every image that is not made here."""
+        parts = {f"maia:parts.{name}": part for name, part in self.config.parts.items() if part.image or part.archive}
+        return parts | {f"maia:apps.{name}": app for name, app in self.config.apps.items()}
+
     @cached_property
     def plan(self) -> plan.Plan:
         apps = {
-            f"app:{name}": plan.ImageRef(id=owner.identity(name, app), user=app.user)
+            f"app:{name}": plan.ImageRef(id=owner.identity(f"maia:apps.{name}", app), user=app.user)
             for name, app in self.config.apps.items()
         }
-        return plan.build(self.name, self.config, machine(), image_refs() | apps)
+        foreign = {
+            service.image: plan.ImageRef(id=owner.identity(f"maia:parts.{service.name}", source), user=service.user)
+            for service in catalog.SERVICES
+            if (source := self.sources.get(f"maia:parts.{service.name}"))
+        }
+        return plan.build(self.name, self.config, machine(), image_refs() | apps | foreign)
 
     @property
     def secret_names(self) -> set[str]:

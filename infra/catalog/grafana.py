@@ -10,6 +10,7 @@ SERVICE = Service(
     title="Dashboards: Grafana",
     image="grafana",
     archive_only=True,
+    user="472:472",
     zones=(Zone.APPS, Zone.OPS),
     ports=(3000,),
     env={

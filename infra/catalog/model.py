@@ -211,6 +211,8 @@ class Service:
     """Whether the entrypoint starts as root to drop to the image's user itself."""
     archive_only: bool = False
     """Whether the image comes from elsewhere by digest and may be absent (Grafana)."""
+    user: str = ""
+    """``uid:gid`` of an image that is not made here; a recipe states that of its own."""
     stop_seconds: int = 10
     after: tuple[str, ...] = ()
     """Parts that must be healthy before this one starts."""

@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
                 if engine.exists():
                     engine.recover(say)
                     engine.destroy(say)
+                else:
+                    leftovers.refuse_foreign(stack.name)
             with progress.step("leftovers") as say:
                 leftovers.remove_all(stack.name, say)
                 _remove_files(stack, say)

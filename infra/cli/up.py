@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
     """Everything before the engine's turn: preflight, Docker, engine, images, secrets."""
-    from infra import initialise, preflight
+    from infra import initialise, leftovers, preflight
     from infra.stack import Stack
 
     with progress.step("preflight") as say:
@@ -50,6 +50,8 @@ def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
             converge.role("docker", {"docker_builder_packages": build.requirements()}, say)
     engine, _ = common.together(lambda: _engine(stack, progress), lambda: _images(stack, progress))
     with progress.step("secrets") as say:
+        if not engine.exists():
+            leftovers.refuse_foreign(stack.name)
         made = initialise.ensure(Stack(stack.name, stack.site), engine, say)
         say(f"{len(made)} made" if made else "nothing to make")
     return Stack(stack.name, stack.site), engine
@@ -94,15 +96,15 @@ def _images(stack: Stack, progress: Progress) -> None:
     from infra.images import build, store
 
     with progress.step("images") as say:
-        names = sorted({c.image for c in stack.plan.containers if c.part not in stack.config.apps})
+        names = sorted({c.image for c in stack.plan.containers} & store.names())
         images = build.build(names, say)
         client = health.client()
         for image in images.values():
             say(f"{image.name}: loading")
             store.load(client, image)
-        for name, app in stack.config.apps.items():
-            say(f"{name}: loading")
-            owner.load(client, name, app)
+        for where, source in stack.sources.items():
+            say(f"{where.rpartition('.')[2]}: loading")
+            owner.load(client, where, source)
 
 
 def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:

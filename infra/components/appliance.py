@@ -29,20 +29,24 @@ def declare(plan: Plan, site: Site) -> None:
     Raises:
         MaiaError: an image is missing; nothing is declared then, so nothing is changed.
     """
-    for container in plan.containers:
-        if not container.image_id:
-            mend = "maia up" if container.image.startswith("app:") else "maia images build"
-            raise MaiaError(f"the image {container.image} is not there", where=container.part, mend=mend)
     config = pulumi.Config("secrets")
     names = (*plan.secrets, CA_CERTIFICATE, CA_KEY)
     secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(
         **{name: config.require_secret(name) for name in names}
     )
     if plan.running:
+        _check_images(plan)
         _Appliance(plan, site, secrets)
     pulumi.export("origin", plan.origin)
     pulumi.export("running", plan.running)
     pulumi.export("plan", plan.hash)
+
+
+def _check_images(plan: Plan) -> None:
+    for container in plan.containers:
+        if not container.image_id:
+            mend = "maia up" if container.image.startswith("app:") else "maia images build"
+            raise MaiaError(f"the image {container.image} is not there", where=container.part, mend=mend)
 
 
 class _Appliance:

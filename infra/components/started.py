@@ -31,6 +31,8 @@ def await_healthy(container: Container, command: list[str], patience: int) -> No
         container.reload()
         if container.status in ("exited", "dead"):
             raise _ill(container, f"stopped with exit code {container.attrs['State']['ExitCode']}")
+        if container.attrs["RestartCount"] >= RESTARTS:
+            raise _ill(container, f"stops again and again, with exit code {container.attrs['State']['ExitCode']}")
         if container.status == "running":
             try:
                 if container.exec_run(command).exit_code == 0:

@@ -7,9 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import docker
-from docker.errors import APIError, ImageNotFound
+from typing import TYPE_CHECKING
 
 from infra.errors import MaiaError
 from infra.images import debian, layer
@@ -17,6 +15,9 @@ from infra.images.recipe import BaseRecipe, Recipe, load_all, load_base
 from infra.site import REPO, cache
 from infra.toolchain import tools
 from infra.toolchain.build import Tool
+
+if TYPE_CHECKING:
+    import docker
 
 # Raise it when the builder makes another image of the same recipe.
 BUILDER = 2
@@ -105,6 +106,11 @@ def tool(name: str) -> Tool:
     return known[name]
 
 
+def names() -> set[str]:
+    """The images that are made here."""
+    return set(load_all())
+
+
 def recipes(names: Iterable[str]) -> list[Recipe]:
     """The recipes of ``names``, each once."""
     known = load_all()
@@ -139,6 +145,8 @@ def inventory(vendor: Path | None = None) -> list[Line]:
 
 def load(client: docker.DockerClient, image: Image) -> None:
     """Has ``image`` in Docker under its id and its tag."""
+    from docker.errors import APIError, ImageNotFound
+
     try:
         there = client.images.get(image.id)
     except ImageNotFound:

@@ -115,7 +115,8 @@ def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Serv
         if settings and not settings.enabled:
             absent.append(Absent(part=service.name, reason=f"disabled by maia:parts.{service.name}.enabled"))
         elif service.archive_only and service.image not in images:
-            absent.append(Absent(part=service.name, reason="no archive or registry offers its official image here"))
+            reason = f"its official image is not to be had here until maia:parts.{service.name} names an archive or image"
+            absent.append(Absent(part=service.name, reason=reason))
         else:
             present.append(service)
     for name, app in sorted(config.apps.items()):

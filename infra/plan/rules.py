@@ -24,9 +24,12 @@ RESERVED = frozenset(
 
 def check_names(config: Config, services: Mapping[str, Service]) -> None:
     known = {service.name for service in catalog.SERVICES}
-    for name in config.parts:
+    made_here = {service.name for service in catalog.SERVICES if not service.archive_only}
+    for name, settings in config.parts.items():
         if name not in known:
             raise MaiaError("unknown part", where=f"maia:parts.{name}", mend=nearest(name, known))
+        if (settings.image or settings.archive) and name in made_here:
+            raise MaiaError("its image is made here", where=f"maia:parts.{name}", mend="remove image and archive")
     for name, app in config.apps.items():
         if name in known | RESERVED or name.startswith("pg-"):
             raise MaiaError("the name belongs to the appliance", where=f"maia:apps.{name}", mend="rename it")

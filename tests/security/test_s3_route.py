@@ -15,7 +15,7 @@ import socket
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Client:
 
     visitor: Visitor
     user: str
-    password: str
+    password: str = field(repr=False)
 
     def send(
         self,

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -41,7 +41,7 @@ class Load:
 
     visitor: Visitor
     login: str
-    password: str
+    password: str = field(repr=False)
     ca: str
 
     @property

@@ -246,6 +246,35 @@ def test_rotation_while_running_refuses_the_old_and_accepts_the_new(third: Appli
     assert _previewed(third) == set()
 
 
+def test_a_part_that_never_gets_healthy_is_told_by_its_last_words_and_disturbs_no_other(third: Appliance) -> None:
+    before = _containers(third)
+    image = third.stack.plan.container("redis").image_id
+    script = "echo 'no such file: flux.conf' >&2; exit 3"
+    third.write({"apps": {"broken": {"image": image, "route": None, "command": ["sh", "-c", script]}}})
+    refused = third.maia("up", "--skip-checks", check=False)
+    assert refused.returncode == 1
+    line = refused.stderr.splitlines()[-1]
+    assert line.startswith("maia: ")
+    assert "no such file: flux.conf" in line
+    assert "maia logs broken" in line
+    assert "Traceback" not in refused.stdout + refused.stderr
+    assert {part: id_ for part, id_ in _containers(third).items() if part != "broken"} == before
+    third.write({"apps": {}})
+    third.maia("up", "--skip-checks")
+    assert _containers(third) == before
+
+
+def test_another_site_folder_keeps_off_a_stack_of_the_same_name(third: Appliance, tmp_path: Path) -> None:
+    before = _containers(third), third.leftovers()
+    stranger = Appliance(third.name, tmp_path / "site", dict(third.values))
+    stranger.write()
+    for verb in (("up", "--skip-checks"), ("destroy", "--yes", third.name)):
+        refused = stranger.maia(*verb, check=False)
+        assert refused.returncode == 1
+        assert "this site folder knows nothing of it (name the site folder it belongs to in MAIA_SITE" in refused.stderr
+    assert (_containers(third), third.leftovers()) == before
+
+
 def test_a_damaged_state_file_is_told_and_the_mend_it_names_works(third: Appliance) -> None:
     checkpoint = third.site.state / ".pulumi" / "stacks" / "maia" / f"{third.name}.json"
     before = _containers(third)

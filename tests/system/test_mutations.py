@@ -43,7 +43,7 @@ NODE = "node-exporter"
 NGINX = "config/nginx.conf"
 
 
-LINGERING = {"alerts[none-firing]", "latency[prometheus]", "latency[postgres]"}
+LINGERING = {"alerts[none-critical]", "latency[prometheus]", "latency[postgres]"}
 """Alerts look back for minutes, at mutations that are undone by now; latency is also that of what else runs here."""
 
 
@@ -200,7 +200,7 @@ def alert(world: World) -> None:
 
 
 def planted_alert(text: str) -> str:
-    return f"{text}\n  - name: planted\n    rules:\n      - alert: Planted\n        expr: vector(1)\n"
+    return f"{text}\n  - name: planted\n    rules:\n      - alert: Planted\n        expr: vector(1)\n        labels: {severity: critical}\n"
 
 
 def signed_by_nobody(world: World) -> None:
@@ -454,7 +454,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         edited("prometheus", "config/prometheus.yml", replacing("redis-exporter:9121", "redis-exporter:9999"), "HUP"),
     ),
     "alerts": (
-        {"alerts[none-firing]"},
+        {"alerts[none-critical]"},
         edited("prometheus", "config/alerts.yml", planted_alert, "HUP", reread=alert),
     ),
 }

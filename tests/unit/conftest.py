@@ -25,6 +25,12 @@ def images(*more: str) -> dict[str, ImageRef]:
 
 
 @pytest.fixture
+def made() -> Callable[..., dict[str, ImageRef]]:
+    """References of the images that are made here."""
+    return images
+
+
+@pytest.fixture
 def planned() -> Callable[..., Plan]:
     """A plan of the stack file's ``maia:`` keys, given without the prefix."""
 

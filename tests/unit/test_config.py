@@ -25,7 +25,7 @@ from infra.site import REPO
         ({"subnet": "10.1.0.0/16"}, "maia:subnet", "found '10.1.0.0/16'"),
         ({"subnet": "8.8.0.0/20"}, "maia:subnet", "expected a private /20"),
         ({"egress": {"status": ["example.org"]}}, "maia:egress.status.0", "expected host:port"),
-        ({"apps": {"web": {"port": 3000}}}, "maia:apps.web", "exactly one of image and archive"),
+        ({"apps": {"web": {"port": 3000}}}, "maia:apps.web", "give image or archive"),
         ({"apps": {"web": {"image": "web:latest"}}}, "maia:apps.web.image", "found 'web:latest'"),
         ({"apps": {"web": {"archive": "/w.tar", "user": "0:0"}}}, "maia:apps.web.user", "found '0:0'"),
         (

@@ -10,7 +10,7 @@ from infra import credentials
 from infra.errors import MaiaError
 from infra.plan import Plan
 
-SECRET = "x7Jq-3LmPz_9WnRt5KvB2cYdHs8Fg4Ue"  # noqa: S105
+SECRET = "x7Jq-3LmPz_9WnRt5KvB2cYdHs8Fg4Ue"
 
 
 def test_generated_secrets_differ_and_pass_their_own_judgement() -> None:

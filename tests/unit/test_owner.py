@@ -74,11 +74,11 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
 
 def test_an_archive_that_is_gone_stops_no_verb_but_the_one_that_loads_it(tmp_path: Path) -> None:
     path = tmp_path / "gone.tar"
-    assert owner.identity("web", App(archive=str(path))) == ""
+    assert owner.identity(WHERE, App(archive=str(path))) == ""
     with pytest.raises(MaiaError, match="does not exist"):
         owner.archived(path, WHERE)
 
 
 def test_an_image_by_id_is_itself() -> None:
     identity = "sha256:" + "a" * 64
-    assert owner.identity("web", App(image=identity)) == identity
+    assert owner.identity(WHERE, App(image=identity)) == identity

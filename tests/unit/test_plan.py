@@ -10,8 +10,9 @@ import pytest
 
 from infra import catalog
 from infra.catalog.model import Zone
+from infra.config import parse
 from infra.errors import MaiaError
-from infra.plan import Machine, Plan
+from infra.plan import ImageRef, Machine, Plan, build
 
 Planned = Callable[..., Plan]
 
@@ -126,6 +127,17 @@ def test_grafana_is_absent_with_the_reason_where_no_image_is_to_be_had(planned: 
     assert [(a.part, "official image" in a.reason) for a in planned().absent] == [("grafana", True)]
 
 
+def test_grafana_is_there_once_the_stack_file_says_where_its_image_comes_from(
+    made: Callable[..., dict[str, ImageRef]],
+) -> None:
+    image = ImageRef(id="sha256:" + "b" * 64, user="472:472")
+    config = parse("local", {"maia:parts": {"grafana": {"image": image.id}}})
+    plan = build("local", config, Machine(memory=24000, cpus=2), made() | {"grafana": image})
+    assert plan.container("grafana").image_id == image.id
+    assert "grafana-admin" in plan.secrets
+    assert not plan.absent
+
+
 def test_a_disabled_part_is_absent_and_leaves_no_trace(planned: Planned) -> None:
     plan = planned({"parts": {"redis-exporter": {"enabled": False}}})
     assert "redis-exporter" in {absent.part for absent in plan.absent}
@@ -138,6 +150,7 @@ def test_a_disabled_part_is_absent_and_leaves_no_trace(planned: Planned) -> None
     [
         ({"parts": {"postgre": {}}}, "maia:parts.postgre", "did you mean 'postgres'?"),
         ({"parts": {"redis": {"enabled": False}}}, "maia:parts.redis.enabled", "redis-exporter"),
+        ({"parts": {"redis": {"image": "sha256:" + "c" * 64}}}, "maia:parts.redis", "made here"),
         ({"egress": {"nobody": ["a.example:1"]}}, "maia:egress.nobody", "unknown part"),
         ({"apps": {"redis": APP}}, "maia:apps.redis", "belongs to the appliance"),
         ({"apps": {"admin": APP}}, "maia:apps.admin", "belongs to the appliance"),
