@@ -19,6 +19,8 @@ MACHINE = "machine"
 """The place that is no container: the machine itself."""
 SECONDS = 1.5
 """Patience with what must not answer. All that is asked is on this machine, so an answer takes milliseconds."""
+NOWHERE = "240.0.0.1"
+"""A reserved address: no name to look up, and nobody's even where a proxy lets it through."""
 LONG = 8.0
 """Patience with what must answer, on a busy machine."""
 
@@ -169,7 +171,7 @@ def _talks(plan: Plan, source: Container, sealing: bytes | None) -> Iterator[dic
     """Requests that the part behind must refuse, each from the first part that could make it."""
     if source.part == EXIT_PROXY:
         # From its own loopback: a refusal of a part is counted as that part's, and alerts.
-        request = _connect("refused.invalid", 443)
+        request = _connect(NOWHERE, 443)
         yield _attempt("talk:exit-ungranted", "127.0.0.1", EXIT_PORT, LONG, request, until=b"\r\n")
     for part, port, zone, requests, until in (
         ("postgres", 5432, Zone.DATA, {"postgres-plain": _postgres_startup("postgres")}, b""),

@@ -41,7 +41,7 @@ def test_scrapes(case: Case, plan: Plan, facts: Facts, measurements: Measurement
 
 @cases(lambda plan: [Case("none-critical")] if _measured(plan) else [])
 def test_alerts(case: Case, measurements: Measurements, expect: Expect) -> None:
-    """Nothing critical. Warnings, of load or of somebody's refused attempt, are shown and are not the appliance's fault."""
+    """Nothing critical. Warnings, of load or of a refused attempt, are shown; they are not the appliance's fault."""
     found = [each["metric"] for each in measurements.query('ALERTS{alertstate="firing"}')]
     shown = sorted({f"{each.get('severity', 'warning')}: {each['alertname']}" for each in found})
     expect.that(not any(alert.startswith("critical: ") for alert in shown), shown, "none that is critical")

@@ -219,6 +219,12 @@ class Engine:
                 where=str(self._site.passphrase),
                 mend="put back the passphrase file that was made with this stack",
             )
+        if "snapshot integrity" in text:
+            return MaiaError(
+                "the state contradicts itself",
+                where=str(self.checkpoint),
+                mend=f'eval "$(maia env --stack {self.stack})" && pulumi state repair',
+            )
         if "could not deserialize" in text or "invalid character" in text or "unexpected end of JSON" in text:
             self._state()  # says which file is damaged
         return MaiaError(text.removeprefix("error: ") or "ended without a word", where=f"pulumi {what}")

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from infra import catalog, config, owner, plan
+from infra.config import Source
 from infra.errors import MaiaError
 from infra.images import store
 from infra.images.recipe import load_all
@@ -104,7 +105,7 @@ class Stack:
         return config.parse(self.name, self.values)
 
     @property
-    def sources(self) -> dict[str, config.Source]:
+    def sources(self) -> dict[str, Source]:
         """By key, every image that is not made here."""
         parts = {f"maia:parts.{name}": part for name, part in self.config.parts.items() if part.image or part.archive}
         return parts | {f"maia:apps.{name}": app for name, app in self.config.apps.items()}

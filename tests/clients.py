@@ -91,7 +91,8 @@ class Visitor:
     def run(self, *command: str) -> str:
         """The output of a command inside; it must succeed."""
         code, output = self.container.exec_run(list(command), environment={"PGPASSFILE": "/run/visitor/pgpass"})
-        said = str(output.decode(errors="replace"))
+        assert isinstance(output, bytes)
+        said = output.decode(errors="replace")
         assert code == 0, f"{command[0]}: {said[-3000:]}"
         return said
 

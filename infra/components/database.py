@@ -14,7 +14,6 @@ from pulumi.dynamic import Resource
 
 from infra.components.dynamic import Properties, Provider, listens
 
-
 PATIENCE = 10
 """Seconds that what a login has under way may still take when the login goes."""
 INTERVAL = 0.1

@@ -18,6 +18,8 @@ from infra.errors import MaiaError
 
 INTERVAL = 0.2
 """Seconds between two tries. Docker's own first look comes after a whole health interval."""
+RESTARTS = 6
+"""How often Docker may start it again, each time after twice the pause: some 6 s in all."""
 
 
 def await_healthy(container: Container, command: list[str], patience: int) -> None:

@@ -5,6 +5,7 @@ The engine starts its launcher, reads a port from the standard output, and calls
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 TOLD = 32  # the executor's exit code once it has shown the person what is wrong
+_PROGRAM = Path(__file__).with_name("program.py")
 LARGEST = 400 << 20  # bytes of one message; the engine's own bound
 
 
@@ -41,7 +43,7 @@ class Host(LanguageRuntimeServicer):
     def __init__(self, engine: str, executor: Path) -> None:
         self._engine = engine
         self._executor = executor
-        self._program: subprocess.Popen[bytes] | None = None
+        self._program: subprocess.Popen[str] | None = None
         self._stopping = False
 
     def stop(self) -> None:
@@ -79,16 +81,22 @@ class Host(LanguageRuntimeServicer):
     def Run(self, request: language.RunRequest, context: grpc.ServicerContext) -> language.RunResponse:
         if self._stopping:
             context.abort(grpc.StatusCode.CANCELLED, "the host is stopping")
-        self._program = subprocess.Popen(
-            [sys.executable, "-u", str(self._executor), *self._arguments(request)],
-            env=os.environ
-            | {
-                "PULUMI_CONFIG": json.dumps(dict(request.config)),
-                "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
-            },
+        self._program = program = subprocess.Popen(
+            [sys.executable, "-u", "-P", _PROGRAM, self._executor, *self._arguments(request)],
+            stdin=subprocess.PIPE,
+            text=True,
         )
+        assert program.stdin
+        with contextlib.suppress(BrokenPipeError), program.stdin as pipe:
+            json.dump(
+                {
+                    "PULUMI_CONFIG": json.dumps(dict(request.config)),
+                    "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
+                },
+                pipe,
+            )
         context.add_callback(self._end_program)
-        code = self._program.wait()
+        code = program.wait()
         if code == TOLD:
             return language.RunResponse(bail=True)
         return language.RunResponse(error=f"the program ended with exit code {code}" if code else "")

@@ -129,7 +129,8 @@ def web(appliance: Appliance, archive: Path) -> Iterator[Web]:
     web = Web(appliance, archive, resources(appliance))
     web.forget()
     web.up(wire={"DATABASE_URL": "database-url"})
-    yield web
+    with web.visits:
+        yield web
     web.remove()
     web.forget()
 
@@ -265,7 +266,11 @@ def test_credentials_are_rotated_without_a_failed_request(web: Web) -> None:
 
     def ask(method: str, path: str) -> None:
         while not over.is_set():
-            answer = web.visits.request(method, path, content=b"x")
+            try:
+                answer = web.visits.request(method, path, content=b"x")
+            except httpx.HTTPError as error:
+                failures.append(f"{path} {error!r}")
+                continue
             asked[path] += 1
             if not answer.is_success:
                 failures.append(f"{path} {answer.status_code} {answer.text}")
@@ -277,7 +282,7 @@ def test_credentials_are_rotated_without_a_failed_request(web: Web) -> None:
         for name in ("web-postgres", "web-redis", "web-s3"):
             so_far = dict(asked)
             web.appliance.maia("secrets", "rotate", name)
-            assert all(asked[path] > so_far[path] for path in asked)
+            assert all(asked[path] > so_far[path] for path in asked), failures
     finally:
         over.set()
         for thread in asking:
@@ -338,7 +343,6 @@ def test_an_app_that_cannot_be_had_is_told_in_one_line_and_changes_nothing(
     assert refused.returncode
     last = refused.stderr.strip().splitlines()[-1]
     assert says in last
-    assert "(" in last, "the mend"
     assert "Traceback" not in refused.stderr
     assert resources(web.appliance) == before
 

@@ -72,6 +72,17 @@ def test_a_misspelled_option_is_refused(capsys: Capture) -> None:
     assert "--js" in refused(capsys, "plan", "--js")
 
 
+def test_the_stack_may_be_named_in_front_of_the_verb_behind_it_and_behind_its_action(
+    site: Site, capsys: Capture
+) -> None:
+    stack_file(site, "config: {}\n", "second")
+    for argv in (("--stack", "second", "secrets", "list"), ("secrets", "--stack", "second", "list"),
+                 ("secrets", "list", "--stack", "second")):  # fmt: skip
+        assert cli.main(argv) == 0
+        assert "operator" in capsys.readouterr().out
+    assert "unknown stack 'nope'" in refused(capsys, "plan", "--stack", "nope")
+
+
 def test_a_misspelled_key_is_refused_with_its_path_and_the_nearest(site: Site, capsys: Capture) -> None:
     stack_file(site, "config:\n  maia:gateway:\n    htps: 1\n")
     line = refused(capsys, "plan")

@@ -22,18 +22,18 @@ const routes = {
     const found = await withDatabase((db) => db.query('select id::int, text from notes order by id'))
     return json(found.rows)
   },
-  'POST /notes': async (request) => {
-    const note = (await text(request)).toString()
+  'POST /notes': async (body) => {
+    const note = body.toString()
     const made = await withDatabase((db) =>
       db.query('insert into notes (text) values ($1) returning id::int, text, session_user as login', [note]))
     return json(made.rows[0], 201)
   },
   'POST /count': async () => json({ count: await withRedis((redis, prefix) => redis.incr(`${prefix}count`)) }),
-  'PUT /files/': async (request, name) => {
-    const answer = await object('PUT', name, await text(request))
+  'PUT /files/': async (body, name) => {
+    const answer = await object('PUT', name, body)
     return json({ name }, answer.ok ? 201 : 502)
   },
-  'GET /files/': async (_request, name) => {
+  'GET /files/': async (_body, name) => {
     const answer = await object('GET', name)
     if (!answer.ok) return json({ name }, answer.status === 404 ? 404 : 502)
     return { status: 200, type: 'application/octet-stream', body: Buffer.from(await answer.arrayBuffer()) }
@@ -45,7 +45,9 @@ async function answer(request) {
   const path = BASE && pathname.startsWith(`${BASE}/`) ? pathname.slice(BASE.length) : pathname
   const [, folder, name] = /^(\/files\/)([\w.-]+)$/.exec(path) ?? []
   const route = routes[`${request.method} ${folder ?? path}`]
-  return route ? route(request, name) : json({ path }, 404)
+  // Read to its end before any answer, else a proxy that passes it on as it comes must drop the connection.
+  const body = await text(request)
+  return route ? route(body, name) : json({ path }, 404)
 }
 
 const server = createServer(async (request, response) => {
