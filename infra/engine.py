@@ -173,7 +173,7 @@ class Engine:
         return done.stdout
 
     def _operate(self, say: Say, verb: str, *arguments: str) -> Outcome:
-        watch = Watch(say)
+        watch = Watch(say, acts=verb in ("up", "destroy"))
         errors: list[str] = []
         command: list[str | Path] = [
             self._toolchain.pulumi,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ SAME = frozenset({"same", "read", "refresh", "discard", "read-discard", "import"
 """Operations that change nothing."""
 QUICK = frozenset({"Stack", "Part", "Files", "Folder", "Volume", "Certificate"})
 """Kinds of resources that take no time worth telling."""
+PAUSE = 1.0
+"""Seconds between two reports: dozens of resources begin and end in one."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,17 @@ class Outcome:
 
 
 class Watch:
-    """Reads the engine's events: what happens now for ``say``, what happened for the outcome."""
+    """Reads the engine's events: what happens now for ``say``, what happened for the outcome.
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    Args:
+        acts: whether it does what it reports; a preview does not, and says only how far it is.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, acts: bool) -> None:
         self.outcome = Outcome()
         self._say = say
+        self._acts = acts
+        self._reported = 0.0
         self._running: dict[str, str] = {}
         self._done = 0
         self._seen = 0
@@ -67,14 +76,14 @@ class Watch:
         if step["op"] in SAME:
             if step["op"] == "refresh":
                 self._seen += 1
-                self._say(f"looked at {self._seen} resources")
+                self._say(f"looking at what is there: {self._seen}")
             return
         self.outcome.changes.append(
             Change(
                 step["op"], _kind(step["type"]), _name(step["urn"]), tuple(step.get("diffs") or step.get("keys") or ())
             )
         )
-        if _kind(step["type"]) not in QUICK:
+        if self._acts and _kind(step["type"]) not in QUICK:
             self._running[step["urn"]] = f"{_verb(step['op'])} {_kind(step['type'])} {_name(step['urn'])}"
             self._report()
 
@@ -85,6 +94,9 @@ class Watch:
                 self._report()
 
     def _report(self) -> None:
+        if self._running and time.monotonic() - self._reported < PAUSE:
+            return
+        self._reported = time.monotonic()
         now = ", ".join(list(self._running.values())[:3])
         self._say(f"{self._done} done{'; ' + now if now else ''}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,10 +35,15 @@ def image_refs() -> dict[str, plan.ImageRef]:
         line.name: plan.ImageRef(
             id=line.image.id if line.image else "",
             user=f"{users[line.name].uid}:{users[line.name].gid}",
-            packages=_versions(line.image) if line.image else {},
+            packages=_versions(line.image) | {"maia": version()} if line.image else {},
         )
-        for line in store.inventory()
+        for line in store.inventory(store.vendored())
     }
+
+
+def version() -> str:
+    """The release this is."""
+    return str(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"])
 
 
 def _versions(image: store.Image) -> dict[str, str]:

@@ -201,8 +201,6 @@ class Service:
     scrape: tuple[Scrape, ...] = ()
     probe: Probe | None = None
     routes: tuple[Route, ...] = ()
-    egress: tuple[Endpoint, ...] = ()
-    """Places outside it can make use of; closed until a person allows it in the stack file."""
     backup: bool = False
     """Whether its volumes hold truth."""
     deviations: tuple[Deviation, ...] = ()

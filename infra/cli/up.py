@@ -97,7 +97,7 @@ def _images(stack: Stack, progress: Progress) -> None:
 
     with progress.step("images") as say:
         names = sorted({c.image for c in stack.plan.containers} & store.names())
-        images = build.build(names, say)
+        images = build.build(names, say, vendor=store.vendored())
         client = health.client()
         for image in images.values():
             say(f"{image.name}: loading")

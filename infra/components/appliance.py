@@ -34,12 +34,23 @@ def declare(plan: Plan, site: Site) -> None:
     secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(
         **{name: config.require_secret(name) for name in names}
     )
+    secrets.apply(_refuse_weak)
     if plan.running:
         _check_images(plan)
         _Appliance(plan, site, secrets)
     pulumi.export("origin", plan.origin)
     pulumi.export("running", plan.running)
     pulumi.export("plan", plan.hash)
+
+
+def _refuse_weak(secrets: Mapping[str, str]) -> None:
+    """An owner may set a secret by hand; what is easy to guess stops the program before anything is declared."""
+    try:
+        for name, value in secrets.items():
+            if name not in (CA_CERTIFICATE, CA_KEY):
+                credentials.refuse_weak(name, value)
+    except MaiaError as error:
+        raise pulumi.RunError(str(error)) from None
 
 
 def _check_images(plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,12 @@ def tool(name: str) -> Tool:
     if name not in known:
         raise MaiaError(f"no such tool: {name}", where="tools of an image", mend=f"take one of {', '.join(known)}")
     return known[name]
+
+
+def vendored() -> Path | None:
+    """The folder of vendored packages that ``MAIA_VENDOR`` names: then nothing comes from anywhere else."""
+    value = os.environ.get("MAIA_VENDOR")
+    return Path(value) if value else None
 
 
 def names() -> set[str]:

@@ -115,7 +115,9 @@ def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Serv
         if settings and not settings.enabled:
             absent.append(Absent(part=service.name, reason=f"disabled by maia:parts.{service.name}.enabled"))
         elif service.archive_only and service.image not in images:
-            reason = f"its official image is not to be had here until maia:parts.{service.name} names an archive or image"
+            reason = (
+                f"its official image is not to be had here until maia:parts.{service.name} names an archive or image"
+            )
             absent.append(Absent(part=service.name, reason=reason))
         else:
             present.append(service)
