@@ -116,9 +116,8 @@ class Web:
         with database.administer(str(stack.site.sockets(stack.name) / "postgres")) as link:
             link.execute("drop database if exists web with (force)")
             link.execute("drop role if exists web")
-        objects = store.objects(clients.administration(stack.site, stack.name))
-        if objects.bucket_exists("web-files"):
-            clients.empty(objects, "web-files")
+        gone = clients.unfiltered(stack, "DELETE", "/web-files", {"x-minio-force-delete": "true"})
+        assert gone.status in (204, 404)
         admin = str(stack.site.files(stack.name) / "administrators" / "redis")
         cache.administer({"socket": str(stack.site.sockets(stack.name) / "redis"), "admin": admin}).delete("web:count")
 
