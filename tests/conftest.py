@@ -111,11 +111,11 @@ class Appliance:
     def leftovers(self) -> list[str]:
         """Whatever of the stack is on this machine."""
         client = docker.from_env()
-        prefix = f"maia-{self.name}-"
+        mine: dict[str, Any] = {"name": f"maia-{self.name}-"}
         found = [
-            *(f"container {c.name}" for c in client.containers.list(all=True) if (c.name or "").startswith(prefix)),
-            *(f"network {n.name}" for n in client.networks.list() if (n.name or "").startswith(prefix)),
-            *(f"volume {v.name}" for v in client.volumes.list() if (v.name or "").startswith(prefix)),
+            *(f"container {c.name}" for c in client.containers.list(all=True, ignore_removed=True, filters=mine)),
+            *(f"network {n.name}" for n in client.networks.list(filters=mine)),
+            *(f"volume {v.name}" for v in client.volumes.list(filters=mine)),
         ]
         folders = (self.site.files(self.name), self.site.sockets(self.name), self.site.stack_file(self.name))
         return found + [f"path {path}" for path in folders if path.exists()]
@@ -156,7 +156,7 @@ def small(root: Path) -> Iterator[Appliance]:
     made.values["parts"] |= {name: {"enabled": False} for name in quiet}
     made.write()
     yield made
-    if made.leftovers() and made.site.stack_file(made.name).exists():
+    if any(not left.startswith("path") for left in made.leftovers()) and made.site.stack_file(made.name).exists():
         made.maia("destroy", "--yes", made.name)
 
 

@@ -99,8 +99,8 @@ def _images(stack: Stack, progress: Progress) -> None:
         names = sorted({c.image for c in stack.plan.containers} & store.names())
         images = build.build(names, say, vendor=store.vendored())
         client = health.client()
+        say("loading into Docker")
         for image in images.values():
-            say(f"{image.name}: loading")
             store.load(client, image)
         for where, source in stack.sources.items():
             say(f"{where.rpartition('.')[2]}: loading")

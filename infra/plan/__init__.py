@@ -51,6 +51,8 @@ __all__ = [
     "build",
 ]
 
+PROBER = "blackbox-exporter"
+
 
 def build(stack: str, config: Config, machine: Machine, images: Mapping[str, ImageRef]) -> Plan:
     """Decide everything.
@@ -150,6 +152,15 @@ def _routes(config: Config, services: list[Service]) -> tuple[GatewayRoute, ...]
     return tuple(routes)
 
 
-def _probe(probe: Probe, where: Container) -> ProbeTarget:
-    target = probe.target.format(**where.addresses)
-    return ProbeTarget(part=where.part, probe=Probe(module=probe.module, target=target))
+def _probes(services: list[Service], containers: tuple[Container, ...]) -> tuple[ProbeTarget, ...]:
+    """What the blackbox exporter asks; nothing, where it is not there."""
+    if PROBER not in {service.name for service in services}:
+        return ()
+    return tuple(
+        ProbeTarget(
+            part=service.name,
+            probe=Probe(module=service.probe.module, target=service.probe.target.format(**container.addresses)),
+        )
+        for service, container in zip(services, containers)
+        if service.probe
+    )

@@ -37,7 +37,7 @@ def main() -> None:
         stack = Appliance(
             "bench",
             root / "site",
-            {"version": 1, "subnet": "10.64.0.0/20", "gateway": {"names": ["localhost"], "https": 38443}},
+            {"version": 1, "subnet": "10.87.0.0/20", "gateway": {"names": ["localhost"], "https": 37443}},
         )
         stack.write()
         try:

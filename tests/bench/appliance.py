@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,8 @@ class Runs:
 
     steps: dict[str, list[float]] = field(default_factory=dict)
     """Seconds by step, ``all`` among them."""
+    verdicts: list[str] = field(default_factory=list)
+    """What the checks said, a red one on a busy machine included."""
 
     def add(self, said: str, seconds: float) -> None:
         for step, value in re.findall(r"^\[ *[\d.]+s\] (.+): done after (.+)$", said, re.MULTILINE):
@@ -43,14 +46,14 @@ def _seconds(text: str) -> float:
 
 
 def _maia(stack: Appliance, runs: Runs, *arguments: str) -> None:
-    said: list[str] = []
-
-    def work() -> None:
-        done = stack.maia(*arguments)
-        said.append(done.stdout + done.stderr)
-
-    seconds = timed(work)
-    runs.add(said[0], seconds)
+    began = time.monotonic()
+    done = stack.maia(*arguments, check=False)
+    runs.add(done.stdout + done.stderr, time.monotonic() - began)
+    verdict = re.search(r"^checks: +(.+?);", done.stdout, re.MULTILINE)
+    if done.returncode and not verdict:
+        raise SystemExit(f"maia {' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    if verdict:
+        runs.verdicts.append(verdict[1])
 
 
 def first(stack: Appliance, say: Say) -> Runs:
@@ -65,7 +68,8 @@ def unchanged(stack: Appliance, rounds: int, say: Say) -> tuple[Runs, dict[str, 
     """``maia up`` with nothing to do, and in turns the bare engine on the same stack, without and with refresh."""
     runs = Runs()
     engine = common.engine(stack.stack, lambda _: None)
-    pulumi = shutil.which("pulumi", path=engine.environment["PATH"])
+    environment = engine.environment | {"MAIA_SITE": str(stack.root), "MAIA_STACK": stack.name}
+    pulumi = shutil.which("pulumi", path=environment["PATH"])
     assert pulumi
     bare: dict[str, list[float]] = {"bare": [], "bare, refreshing": []}
     for number in range(rounds):
@@ -74,7 +78,7 @@ def unchanged(stack: Appliance, rounds: int, say: Say) -> tuple[Runs, dict[str, 
         for name, more in (("bare", []), ("bare, refreshing", ["--refresh"])):
             say(f"pulumi up, {name} ({number + 1} of {rounds})")
             command = [pulumi, "up", "--yes", "--skip-preview", "--non-interactive", "--stack", stack.name, *more]
-            bare[name].append(timed(partial(run, *command, env=engine.environment)))
+            bare[name].append(timed(partial(run, *command, env=environment)))
     return runs, {name: middle(values) for name, values in bare.items()}
 
 

@@ -22,7 +22,7 @@ SCALE = 10
 LOAD = ("--select-only", "--client=4", "--jobs=2", "--no-vacuum")
 DATABASE = "maia_bench"
 NETWORK = "maia-bench-plain"
-SUBNET = "10.65.0.0/24"
+SUBNET = "10.88.0.0/24"
 
 
 def compare(stack: Stack, folder: Path, *, seconds: int, rounds: int, say: Callable[[str], None]) -> dict[str, float]:

@@ -49,7 +49,7 @@ def secrets(appliance: Appliance) -> Secrets:
     return made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def running(stack: Stack) -> dict[str, Running]:
     client = docker.from_env()
     return {part.part: client.containers.get(part.name) for part in stack.plan.containers}

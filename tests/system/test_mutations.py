@@ -20,6 +20,7 @@ import pytest
 import checks
 from checks.store import Store
 from infra.cli import common
+from infra.components import certificate
 from infra.stack import Stack
 from tests.system.mutations import (
     Change,
@@ -205,12 +206,9 @@ def planted_alert(text: str) -> str:
     return f"{text}\n  - name: planted\n    rules: [{rule}]\n"
 
 
-def signed_by_nobody(world: World) -> None:
-    from infra.components import certificate
-
-    leaf, _ = certificate.issue(["elsewhere"], *certificate.authority("stranger"))
-    target = world.file("gateway", "secrets/tls.crt")
-    target.write_text(leaf)
+def signed_by_nobody(_text: str) -> str:
+    """A certificate from another authority, for another name."""
+    return certificate.issue(["elsewhere"], *certificate.authority("stranger"))[0]
 
 
 HBA = "config/pg_hba.conf"
@@ -359,7 +357,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
     ),
     "certificate": (
         {"certificate[gateway-issuer]", "certificate[gateway-names]"},
-        edited("gateway", "secrets/tls.crt", lambda text: text, reread=signed_by_nobody),
+        edited("gateway", "secrets/tls.crt", signed_by_nobody),
     ),
     # -- Postgres
     **{

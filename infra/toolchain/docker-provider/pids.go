@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/hashicorp/terraform-plugin-sdk/v2/diag"
@@ -10,7 +12,11 @@ import (
 	"github.com/terraform-providers/terraform-provider-docker/internal/provider"
 )
 
-const pidsLimit = "pids_limit"
+const (
+	pidsLimit = "pids_limit"
+	tries     = 50
+	pause     = 100 * time.Millisecond
+)
 
 // limitPids teaches upstream's container the one limit it lacks: how many
 // processes may run in it. Docker sets it on the container once it exists.
@@ -59,7 +65,15 @@ func setPids(ctx context.Context, d *schema.ResourceData, meta any, limit int) e
 	if limit == 0 {
 		most = -1 // none
 	}
-	_, err = docker.ContainerUpdate(ctx, d.Id(), container.UpdateConfig{Resources: container.Resources{PidsLimit: &most}})
+	limited := container.UpdateConfig{Resources: container.Resources{PidsLimit: &most}}
+	for try := 1; ; try++ {
+		_, err = docker.ContainerUpdate(ctx, d.Id(), limited)
+		// One that has just stopped is refused until Docker has taken note of it; what made it stop is not ours to tell.
+		if err == nil || try == tries || !strings.Contains(err.Error(), "stopped container") {
+			break
+		}
+		time.Sleep(pause)
+	}
 	if err != nil {
 		return fmt.Errorf("limit the processes of container %s: %w", d.Id(), err)
 	}
