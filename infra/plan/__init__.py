@@ -101,9 +101,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         store_users=store_users,
         routes=_routes(config, services),
         targets=tuple(Target(part=s.name, scrape=scrape) for s in services for scrape in s.scrape),
-        probes=tuple(
-            _probe(service.probe, container) for service, container in zip(services, containers) if service.probe
-        ),
+        probes=_probes(services, containers),
         grants=granted,
         absent=absent,
         secrets=tuple(sorted({*(need.secret for need in needs), *(name for s in services for name in s.secrets)})),
