@@ -64,7 +64,11 @@ class Outside:
         for address in addresses:
             for kind, type_ in (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)):
                 listener = socket.socket(family(address), type_)
-                listener.bind((address, 0))
+                try:
+                    listener.bind((address, 0))
+                except OSError:  # a bridge of somebody else's that has gone meanwhile
+                    listener.close()
+                    continue
                 if kind == "tcp":
                     listener.listen(256)
                 listener.setblocking(False)
@@ -260,7 +264,8 @@ def main() -> None:
         attempts = []
         for attempt in order["attempts"].get(place, ()):
             if attempt["port"] == 0:
-                port = outside.ports[attempt["kind"], attempt["address"]]
+                if (port := outside.ports.get((attempt["kind"], attempt["address"]))) is None:
+                    continue
                 attempt = {**attempt, "port": port, "token": outside.token.hex()}
             attempts.append(attempt)
         found: dict[str, Any] = {"attempts": attempt_all(attempts)}

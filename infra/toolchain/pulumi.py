@@ -43,7 +43,9 @@ class Toolchain:
             "PYTHONPYCACHEPREFIX": str(cache() / "pycache"),
             "PYTHONDONTWRITEBYTECODE": "",
             "PULUMI_HOME": str(self.root / "home"),
-            "PULUMI_BACKEND_URL": site.state.as_uri(),
+            # Beside each file the backend keeps one of its attributes, which a killed engine leaves empty and then
+            # nothing can be read any more; nothing here uses them.
+            "PULUMI_BACKEND_URL": f"{site.state.as_uri()}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(site.passphrase),
             "PULUMI_STACK": stack,
             # The engine takes every flag from a variable too: this is --cwd.

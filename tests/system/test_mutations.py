@@ -138,6 +138,16 @@ def rogue(world: World) -> Iterator[None]:
         container.remove(force=True)
 
 
+@contextmanager
+def paused(world: World) -> Iterator[None]:
+    world.container(NODE).pause()
+    try:
+        yield
+    finally:
+        world.container(NODE).unpause()
+        until(lambda: world.container(NODE).health == "healthy", "Docker found it healthy again")
+
+
 def beside(*command: str, user: str = "") -> Change:
     """A process put into a running container."""
 
@@ -206,12 +216,30 @@ def planted_alert(text: str) -> str:
     return f"{text}\n  - name: planted\n    rules: [{rule}]\n"
 
 
+def proxy(world: World) -> None:
+    """Have the exit proxy read its configuration again, and wait until it refuses, or no more."""
+    closed = "http_access allow all" not in world.file("exit", SQUID).read_text()
+    world.container("exit").kill("HUP")
+    ask = (
+        "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'GET http://240.0.0.1/ HTTP/1.0\\r\\n\\r\\n' >&3;"
+        ' read -r line <&3; echo "$line"'
+    )
+
+    def says() -> bool:
+        output = bytes(world.container("exit").exec_run(["timeout", "20", "bash", "-c", ask]).output)
+        return output.startswith(b"HTTP/") and (b" 403 " in output) == closed
+
+    until(says, "the exit proxy follows its configuration")
+
+
 def signed_by_nobody(_text: str) -> str:
     """A certificate from another authority, for another name."""
     return certificate.issue(["elsewhere"], *certificate.authority("stranger"))[0]
 
 
+SQUID = "config/squid.conf"
 HBA = "config/pg_hba.conf"
+WEAK = "hostssl all all 10.0.0.0/8 md5\n"
 TRUST = "host all all 10.0.0.0/8 trust\n"
 RELOAD = "select pg_reload_conf()"
 
@@ -263,8 +291,8 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
     "scratch": ({f"baseline[{NODE}-scratch]"}, host(NODE, Tmpfs={"/tmp": "rw"})),
     "parts-exact": ({"parts[exact]"}, rogue),
     "parts-healthy": (
-        {f"parts[{NODE}-healthy]", "scrapes[up]"},
-        undoing(lambda world: world.container(NODE).pause(), lambda world: world.container(NODE).unpause()),
+        {f"parts[{NODE}-healthy]"},
+        paused,
     ),
     "mounts": ({f"mounts[{NODE}-exact]"}, host(NODE, Binds=["/srv:/srv:ro"])),
     # -- secrets and files
@@ -319,7 +347,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
     ),
     "exit": (
         {"exit[ungranted-refused]"},
-        edited("exit", "config/squid.conf", replacing("http_access deny all", "http_access allow all"), "HUP"),
+        edited("exit", SQUID, replacing("http_access deny all", "http_access allow all"), reread=proxy),
     ),
     # -- the gateway
     "tls-old": (
@@ -379,7 +407,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         {"database[postgres-altered]", "database[postgres-pending-restart]"},
         system("wal_level", "replica"),
     ),
-    "login-rules": ({"database[postgres-login-rules]"}, edited("postgres", HBA, lambda text: text + TRUST)),
+    "login-rules": ({"database[postgres-login-rules]"}, edited("postgres", HBA, lambda text: text + WEAK)),
     "without-tls": (
         {"database[postgres-login-rules]", "refusals[postgres-without-tls]"},
         edited("postgres", HBA, lambda text: text + TRUST, reread=lambda world: world.sql(RELOAD)),
@@ -473,4 +501,4 @@ def test_a_change_turns_just_its_checks_red(world: World, name: str) -> None:
 
 @pytest.mark.long
 def test_after_all_of_them_everything_is_green(world: World) -> None:
-    assert red(world, measured=True) == set()
+    assert red(world, measured=False) == set()
