@@ -7,24 +7,21 @@ from typing import Any
 
 from infra import health
 from infra.errors import MaiaError
-from infra.plan import Plan
 
 
-def remove(plan: Plan, known: Collection[str], say: Callable[[str], None]) -> None:
-    """Remove the plan's containers and networks that the state does not know; volumes are kept and taken up again.
+def remove_unknown(stack: str, known: Collection[str], say: Callable[[str], None]) -> None:
+    """Remove the stack's containers and networks that the state does not know; volumes are kept and taken up again.
 
     Args:
         known: Docker's ids of everything in the state.
     """
-    client = health.client()
-    containers = {container.name for container in plan.containers}
-    for container in client.containers.list(all=True, ignore_removed=True):
-        if container.name in containers and container.id not in known:
+    client, mine = health.client(), _mine(stack)
+    for container in client.containers.list(all=True, filters=mine, ignore_removed=True):
+        if container.id not in known:
             say(f"removing {container.name}, which a killed run left")
             container.remove(force=True)
-    networks = {network.name for network in plan.networks}
-    for network in client.networks.list():
-        if network.name in networks and network.id not in known:
+    for network in client.networks.list(filters=mine):
+        if network.id not in known:
             say(f"removing the network {network.name}, which a killed run left")
             network.remove()
 
@@ -41,7 +38,7 @@ def refuse_foreign(stack: str) -> None:
         raise MaiaError(
             f"{found[0].name} is there already, and this site folder knows nothing of it",
             where=f"stack {stack}",
-            mend="name the site folder it belongs to in MAIA_SITE, or choose another name with --stack",
+            mend=f"name its site folder in MAIA_SITE, or remove what Docker has with the label maia.stack={stack}",
         )
 
 

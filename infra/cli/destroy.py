@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
             with progress.step("pulumi destroy") as say:
                 if engine.exists():
                     engine.recover(say)
+                    leftovers.remove_unknown(stack.name, engine.known(), say)
                     engine.destroy(say)
                 else:
                     leftovers.refuse_foreign(stack.name)

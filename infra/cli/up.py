@@ -65,7 +65,7 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
         cut_short = engine.recover(say)
         # A state that knows nothing and was not cut short is no ground to remove what another site may own.
         if (known := engine.known()) or cut_short:
-            leftovers.remove(stack.plan, known, say)
+            leftovers.remove_unknown(stack.name, known, say)
         _revive(stack, say)
         outcome = engine.up(say)
     if stack.plan.running:

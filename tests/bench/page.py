@@ -87,7 +87,7 @@ def write(
             "Written by `python -m tests.bench`, which takes every figure anew; medians, with what is compared",
             "taken in turns in the same run. Figures belong to the machine and the day, so no test asserts them.",
             "",
-            f"**{when:%Y-%m-%d %H:%M} UTC**, {machine.describe()}; {versions}; {parts} parts; {rounds} rounds.{busy}",
+            f"**{when:%Y-%m-%d %H:%M} UTC**, {machine.describe()}; {versions}; {parts} parts; rounds: {rounds}.{busy}",
             "",
             verdict,
             "",

@@ -439,10 +439,14 @@ def every_kind_of_answer(door: Door) -> dict[str, Answer]:
 def test_every_answer_carries_the_security_headers(door: Door) -> None:
     for kind, (_, headers, _) in every_kind_of_answer(door).items():
         assert headers.get("x-content-type-options") == "nosniff", kind
-        assert headers.get("x-frame-options") == "DENY", kind
-        assert "frame-ancestors 'none'" in headers.get("content-security-policy", ""), kind
-        assert headers.get("referrer-policy") in ("same-origin", "no-referrer"), kind
-        assert "camera=()" in headers.get("permissions-policy", ""), kind
+        assert "frame-ancestors" in headers.get("content-security-policy", ""), kind
+        assert "x-frame-options" in headers, kind
+        # What cannot be read belongs to no page yet, so it gets what a page without wishes of its own does.
+        if kind != "malformed":
+            assert headers["x-frame-options"] == "DENY", kind
+            assert "frame-ancestors 'none'" in headers["content-security-policy"], kind
+            assert headers.get("referrer-policy") in ("same-origin", "no-referrer"), kind
+            assert "camera=()" in headers.get("permissions-policy", ""), kind
         # For localhost it would force every other port of the owner's machine to TLS.
         assert kind == "misdirected" or "strict-transport-security" not in headers, kind
 

@@ -275,7 +275,7 @@ def test_another_site_folder_keeps_off_a_stack_of_the_same_name(third: Appliance
     for verb in (("up", "--skip-checks"), ("destroy", "--yes", third.name)):
         refused = stranger.maia(*verb, check=False)
         assert refused.returncode == 1
-        assert "this site folder knows nothing of it (name the site folder it belongs to in MAIA_SITE" in refused.stderr
+        assert "this site folder knows nothing of it (name its site folder in MAIA_SITE" in refused.stderr
     assert (_containers(third), sorted(third.leftovers())) == before
 
 

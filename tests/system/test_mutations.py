@@ -1,27 +1,35 @@
 """Each check can fail: a change made behind the appliance's back turns red just the checks that are about it.
 
-What cannot be changed on a running stack without harm to the machine or to data is changed in the facts instead, in
-``tests/unit/test_checks.py``: ``privileged`` itself, the networks' own settings, Docker's socket, data checksums.
+What has no mutation is in ``UNTRIED``, with the reason; a unit test keeps that list complete.
 """
 
 from __future__ import annotations
 
-import json
-import socket
-import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date, timedelta
-from typing import Any
-
 import pytest
 
 import checks
-from checks.store import Store
 from infra.cli import common
-from infra.components import certificate
 from infra.stack import Stack
+from tests.system.changes import (
+    NODE,
+    SQUID,
+    alert,
+    another_image,
+    another_port,
+    beside,
+    environment,
+    expired_waiver,
+    joins,
+    outside_names,
+    paused,
+    planted_alert,
+    proxy,
+    public_bucket,
+    rogue,
+    signed_by_nobody,
+    store,
+    way_out,
+)
 from tests.system.mutations import (
     Change,
     World,
@@ -35,16 +43,13 @@ from tests.system.mutations import (
     sql,
     system,
     undoing,
-    until,
     updated,
 )
 
-NODE = "node-exporter"
-"""A part that nobody needs and that keeps nothing."""
 NGINX = "config/nginx.conf"
 
 
-MEASURED = ("scrapes", "alerts", "latency")
+MEASURED = ("scrapes", "alerts")
 """Subjects that look back at the minutes before, with the mutations in them: run where a mutation is about them."""
 
 
@@ -54,190 +59,12 @@ def world(stack: Stack) -> World:
 
 
 def red(world: World, measured: bool) -> set[str]:
-    keyword = None if measured else " and ".join(f"not {subject}" for subject in MEASURED)
+    """The failed checks; latency is left out, since it is also that of what else this machine does."""
+    keyword = " and ".join(f"not {subject}" for subject in ("latency", *(() if measured else MEASURED)))
     result = checks.run(world.stack, say=lambda _line: None, secrets=world.secrets, keyword=keyword)
     return {row.check for row in result.failed}
 
 
-def environment(world: World, body: dict[str, Any]) -> None:
-    body["Env"].append(f"PASSWORD={world.secrets['operator']}")
-
-
-@contextmanager
-def another_image(world: World) -> Iterator[None]:
-    image = world.container(NODE).commit(repository="maia-check-mutation")
-    try:
-        with config(NODE, Image=image.id)(world):
-            yield
-    finally:
-        world.docker.images.remove(str(image.id), force=True)
-
-
-@contextmanager
-def way_out(world: World) -> Iterator[None]:
-    """The planted connection: a bridge with a way out, joined by a part that has none."""
-    network = world.docker.networks.create("maia-check-mutation", driver="bridge")
-    try:
-        network.connect(world.container("redis"))
-        yield
-    finally:
-        network.disconnect(world.container("redis"), force=True)
-        network.remove()
-
-
-@contextmanager
-def outside_names(world: World) -> Iterator[None]:
-    """A part whose resolver asks a server on this machine, over a bridge that has an address here."""
-    network = world.docker.networks.create("maia-check-mutation", driver="bridge")
-    network.reload()
-    address = network.attrs["IPAM"]["Config"][0]["Gateway"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind((address, 53))
-        threading.Thread(target=_deny_all_names, args=(server,), daemon=True).start()
-
-        def alter(_world: World, body: dict[str, Any]) -> None:
-            body["HostConfig"]["Dns"] = [address]
-            body["Networks"][network.name] = {}
-
-        try:
-            with recreated(NODE, alter)(world):
-                yield
-        finally:
-            network.remove()
-
-
-def _deny_all_names(server: socket.socket) -> None:
-    while True:
-        try:
-            query, peer = server.recvfrom(512)
-        except OSError:
-            return
-        # NXDOMAIN, with the query's own number and question.
-        server.sendto(query[:2] + struct.pack(">H", 0x8183) + query[4:], peer)
-
-
-def joins(zone: str, part: str) -> Change:
-    def network(world: World) -> Any:
-        return world.docker.networks.get(f"maia-{world.stack.name}-{zone}")
-
-    return undoing(
-        lambda world: network(world).connect(world.container(part)),
-        lambda world: network(world).disconnect(world.container(part), force=True),
-    )
-
-
-@contextmanager
-def rogue(world: World) -> Iterator[None]:
-    image = world.stack.plan.container(NODE).image_id
-    container = world.docker.containers.run(
-        image, ["sleep", "600"], entrypoint=[], name=world.name("rogue"), network_mode="none", detach=True
-    )
-    try:
-        yield
-    finally:
-        container.remove(force=True)
-
-
-@contextmanager
-def paused(world: World) -> Iterator[None]:
-    world.container(NODE).pause()
-    try:
-        yield
-    finally:
-        world.container(NODE).unpause()
-        until(lambda: world.container(NODE).health == "healthy", "Docker found it healthy again")
-
-
-def beside(*command: str, user: str = "") -> Change:
-    """A process put into a running container."""
-
-    @contextmanager
-    def change(world: World) -> Iterator[None]:
-        words = [word.format(secret=world.secrets["operator"]) for word in command]
-        world.container(NODE).exec_run(words, user=user, detach=True)
-        try:
-            yield
-        finally:
-            world.container(NODE).restart()
-            world.await_healthy(NODE)
-
-    return change
-
-
-def store(do: str, undo: str, *arguments: Any) -> Change:
-    def call(name: str, *with_: Any) -> Any:
-        return lambda world: getattr(Store(world.stack.plan, world.site).admin, name)(*with_)
-
-    return undoing(call(do, *arguments), call(undo, arguments[0]))
-
-
-@contextmanager
-def public_bucket(world: World) -> Iterator[None]:
-    client = Store(world.stack.plan, world.site).objects()
-    client.make_bucket("mutation")
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"AWS": ["*"]},
-        "Action": ["s3:GetObject"],
-        "Resource": ["arn:aws:s3:::mutation/*"],
-    }
-    try:
-        client.set_bucket_policy("mutation", json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
-        yield
-    finally:
-        client.remove_bucket("mutation")
-
-
-@contextmanager
-def expired_waiver(world: World) -> Iterator[None]:
-    file = world.site.root / "waivers.yaml"
-    yesterday = date.today() - timedelta(days=1)
-    file.write_text(f"- check: baseline.readonly\n  reason: a trial\n  expires: {yesterday}\n")
-    try:
-        yield
-    finally:
-        file.unlink()
-
-
-def alert(world: World) -> None:
-    """Wait until the planted rule has been looked at, and fires for as long as it is there."""
-    planted = "Planted" in world.file("prometheus", "config/alerts.yml").read_text()
-    command = [
-        "bash",
-        "-c",
-        "exec 3<>/dev/tcp/127.0.0.1/9090; printf 'GET /api/v1/alerts HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3",
-    ]
-    found = world.container("prometheus")
-    until(lambda: (b'"Planted"' in found.exec_run(command).output) == planted, "the planted alert comes and goes")
-
-
-def planted_alert(text: str) -> str:
-    rule = "{alert: Planted, expr: vector(1), labels: {severity: critical}}"
-    return f"{text}\n  - name: planted\n    rules: [{rule}]\n"
-
-
-def proxy(world: World) -> None:
-    """Have the exit proxy read its configuration again, and wait until it refuses, or no more."""
-    closed = "http_access allow all" not in world.file("exit", SQUID).read_text()
-    world.container("exit").kill("HUP")
-    ask = (
-        "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'GET http://240.0.0.1/ HTTP/1.0\\r\\n\\r\\n' >&3;"
-        ' read -r line <&3; echo "$line"'
-    )
-
-    def says() -> bool:
-        output = bytes(world.container("exit").exec_run(["timeout", "20", "bash", "-c", ask]).output)
-        return output.startswith(b"HTTP/") and (b" 403 " in output) == closed
-
-    until(says, "the exit proxy follows its configuration")
-
-
-def signed_by_nobody(_text: str) -> str:
-    """A certificate from another authority, for another name."""
-    return certificate.issue(["elsewhere"], *certificate.authority("stranger"))[0]
-
-
-SQUID = "config/squid.conf"
 HBA = "config/pg_hba.conf"
 WEAK = "hostssl all all 10.0.0.0/8 md5\n"
 TRUST = "host all all 10.0.0.0/8 trust\n"
@@ -350,6 +177,10 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         edited("exit", SQUID, replacing("http_access deny all", "http_access allow all"), reread=proxy),
     ),
     # -- the gateway
+    "published": (
+        {"attached[gateway-published]", "ports[exact]", "gateway[plain-on-loopback]"},
+        recreated("gateway", another_port),
+    ),
     "tls-old": (
         {"tls[1.0-refused]", "tls[1.1-refused]"},
         edited(
@@ -427,6 +258,10 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         {"database[postgres-parts-present]"},
         sql("alter role postgres_exporter rename to gone", "alter role gone rename to postgres_exporter"),
     ),
+    "scram-only": (
+        {"database[postgres-scram-only]"},
+        sql("set password_encryption = 'md5'; create role old password 'a'", "drop role old"),
+    ),
     "owners": ({"database[postgres-owners]"}, sql("create database open_to_all", "drop database open_to_all")),
     "default-credentials": (
         {"database[postgres-logins]", "refusals[postgres-default-credentials]"},
@@ -442,6 +277,10 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         cache(
             ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"), ("CONFIG", "SET", "maxmemory-policy", "noeviction")
         ),
+    ),
+    "redis-protected": (
+        {"redis_setting[redis-protected-mode]"},
+        cache(("CONFIG", "SET", "protected-mode", "no"), ("CONFIG", "SET", "protected-mode", "yes")),
     ),
     "redis-users": (
         {"redis[redis-users]"},
@@ -486,6 +325,37 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         edited("prometheus", "config/alerts.yml", planted_alert, "HUP", reread=alert),
     ),
 }
+UNTRIED = {
+    **dict.fromkeys(
+        (
+            "database.extensions",
+            "database.preloaded",
+            "setting.archive_mode",
+            "setting.data_checksums",
+            "setting.unix_socket_permissions",
+            "setting.wal_level",
+            "redis_setting.enable-debug-command",
+            "redis_setting.enable-module-command",
+            "redis_setting.enable-protected-configs",
+        ),
+        "cannot change while the server runs",
+    ),
+    **dict.fromkeys(
+        ("certificate.days", "tls.name", "tls.1.2-accepted", "gateway.plain-on-tls", "setting.ssl"),
+        "the change would cut off the other checks too",
+    ),
+    "machine.docker-socket": "the socket belongs to the machine, not to the stack",
+    "networks.exact": "a network's settings are fixed for life, and it cannot be replaced under its members",
+    "ports.answer": "a forwarder without its container is the engine's own fault",
+    "egress.machine-control": "it is the control of the others: without listeners nothing could be met",
+    "scrapes.probes": "what is probed is the gateway, through which the question is asked",
+    "latency.postgres": "no change makes it slow for sure",
+    "latency.prometheus": "no change makes it slow for sure",
+    "s3_route.anonymous": "MinIO has no setting that lets everybody list everything",
+    "store.buckets": "only where an app has a bucket, and that holds its data",
+    "store_user.policy": "only where an app has a bucket",
+}
+"""Rules without a mutation, and why."""
 QUICK = ("egress", "user", "login-rules", "redis-default", "gateway-filter")
 """Run each time; the others with --full."""
 

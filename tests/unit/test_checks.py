@@ -28,6 +28,7 @@ from checks.test_network import _opens
 from infra.errors import MaiaError
 from infra.plan import Container, Plan
 from infra.site import Site
+from tests.system.test_mutations import MUTATIONS, UNTRIED
 
 Planned = Callable[..., Plan]
 
@@ -63,6 +64,15 @@ def test_every_check_speaks_to_a_control_and_every_mapping_to_a_check(planned: P
 
 def test_every_control_has_a_title_and_is_used() -> None:
     assert {control for ids in evidence.controls().values() for control in ids} == set(evidence.titles())
+
+
+def test_every_rule_has_a_mutation_or_a_reason_for_having_none(planned: Planned) -> None:
+    plan = planned({"apps": {"notes": APP}, "gateway": {"http": 8080}})
+    red_once = set().union(*(expected for expected, _ in MUTATIONS.values()))
+    rules = {(f"{subject}.{case.rule}", f"{subject}[{case.id}]") for subject, case in every_case(plan)}
+    assert red_once <= {check for _, check in rules}
+    tried = {rule for rule, check in rules if check in red_once}
+    assert {rule for rule, _ in rules} - tried == set(UNTRIED)
 
 
 # -- the container baseline ---------------------------------------------------------------------------------------
