@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -67,6 +68,10 @@ def _kill_all(process: subprocess.Popen[str]) -> None:
 def _kill_alone(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
+
+
+def _restarted(third: Appliance, part: str) -> bool:
+    return bool(_container(third, part).attrs["RestartCount"] == 1)
 
 
 def _wait(what: str, holds: Callable[[], bool]) -> None:
@@ -151,7 +156,7 @@ def test_the_data_stores_come_back_by_themselves_with_their_data(third: Applianc
     for part in ("postgres", "redis"):
         container = _container(third, part)
         os.kill(int(container.attrs["State"]["Pid"]), signal.SIGKILL)
-        _wait(f"{part} was started again", lambda part=part: _container(third, part).attrs["RestartCount"] == 1)
+        _wait(f"{part} was started again", partial(_restarted, third, part))
     _wait("all parts are well", lambda: third.maia("status", check=False).returncode == 0)
     with database.administer(socket) as link:
         assert link.execute("select count(*) from survived").fetchone() == (1000,)
