@@ -38,6 +38,7 @@ def _until(process: subprocess.Popen[str], said: str) -> None:
         heard.append(line)
         if any(word in line for word in said.split("|")):
             return
+    process.communicate()
     raise AssertionError(f"it never said {said!r}:\n{''.join(heard[-40:])}")
 
 
@@ -112,7 +113,7 @@ def test_up_killed_at_one_phase_after_the_other_goes_on_from_there(third: Applia
 def test_up_killed_alone_takes_its_engine_along_and_the_next_one_waits_for_nothing(third: Appliance) -> None:
     _container(third, "gateway").remove(force=True)
     process = third.start("up", "--skip-checks")
-    _until(process, "looked at")
+    _until(process, "looking at what is there")
     engines = [pid for pid in _family(process.pid) if pid != process.pid]
     _kill_alone(process)
     _wait("the engine has ended", lambda: not any(Path(f"/proc/{pid}").exists() for pid in engines))

@@ -370,3 +370,12 @@ def test_an_app_finds_its_credentials_as_json() -> None:
     assert found["redis"]["prefix"] == "shop:"
     assert found["s3"]["buckets"] == ["shop-files"]
     assert found["s3"]["secret_key"] == SECRETS["shop-s3"]
+
+
+@pytest.mark.parametrize("part", ["gateway", "redis"])
+def test_the_start_scripts_are_clean_shell(part: str) -> None:
+    script = text(PLAIN, part, "/etc/maia/start.sh")
+    checked = subprocess.run(
+        ["shellcheck", "--shell=sh", "-"], input=script, text=True, capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
