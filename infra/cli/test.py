@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 LAYERS = ("unit", "app", "system", "security", "chaos")
+BARE = ("unit", "app")
+"""Layers that need nothing of the machine."""
+PROGRAMS = {"chromium": "chromium", "npm": "npm"}
+"""Program to Debian package: what the other layers use beside Docker."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from infra.progress import Progress
     from infra.site import REPO
 
+    if args.layer not in BARE:
+        _prepare()
     failures = {}
     if args.keyword is None:
         with Progress() as progress:
@@ -44,6 +50,18 @@ def run(args: argparse.Namespace) -> int:
     if failures:
         print(f"maia: not clean: {', '.join(failures)} (see above)", file=sys.stderr)
     return code or bool(failures)
+
+
+def _prepare() -> None:
+    """Have Docker running, and the programs that tests of a whole stack use."""
+    from infra import converge, preflight
+    from infra.images import build
+    from infra.progress import Progress
+
+    absent = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+    if absent or preflight.missing():
+        with Progress() as progress, progress.step("docker") as say:
+            converge.role("docker", {"docker_builder_packages": [*build.requirements(), *absent]}, say)
 
 
 def _static(repo: Path) -> dict[str, list[str]]:
