@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import pulumi
+from pulumi.runtime import config as engine
 
 from infra.components.appliance import declare
 from infra.errors import MaiaError
 from infra.site import Site
 from infra.stack import Stack
+
+# The SDK looks its configuration up in the environment, secrets included: taken in here, so that no program this one
+# starts inherits it.
+engine.set_all_config(engine.get_config_env(), engine.get_config_secret_keys_env())
+for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
+    os.environ.pop(name, None)
 
 try:
     declare(Stack(pulumi.get_stack(), Site.current()).plan, Site.current())

@@ -139,7 +139,7 @@ def test_ctrl_c_ends_it_in_good_order(third: Appliance) -> None:
     third.write({"parts": third.values["parts"] | memory})
     _container(third, "redis-exporter").remove(force=True)
     process = third.start("up", "--skip-checks")
-    _until(process, "creating Container redis-exporter")
+    _until(process, "creating Container|updating Container")
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
