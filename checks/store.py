@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import urllib3
-from docker.transport.unixconn import UnixHTTPConnectionPool
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import S3Error
 
 from infra.plan import Plan
 from infra.site import Site
+from infra.unixhttp import SocketPool
 
 TIMEOUT = 10
 """Seconds for one request."""
@@ -31,27 +29,12 @@ SEALING = {
 """With these, an object becomes one that nobody can read (GHSA-3rh2-v3gr-35p9)."""
 
 
-class _Socket(urllib3.PoolManager):
-    """urllib3 over one unix socket, whatever host the URL names."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._pool = UnixHTTPConnectionPool("http://localhost", path)
-
-    def connection_from_host(self, *_: Any, **__: Any) -> urllib3.HTTPConnectionPool:
-        pool: urllib3.HTTPConnectionPool = self._pool
-        return pool
-
-    def urlopen(self, *args: Any, **kw: Any) -> urllib3.BaseHTTPResponse:
-        return super().urlopen(*args, **{"timeout": TIMEOUT, **kw})
-
-
 class Store:
     """The store of one stack."""
 
     def __init__(self, plan: Plan, site: Site) -> None:
         self._bucket = PREFIX + secrets.token_hex(8)
-        self._socket = _Socket(str(site.sockets(plan.stack) / "s3" / "admin.sock"))
+        self._socket = SocketPool(str(site.sockets(plan.stack) / "s3" / "admin.sock"), TIMEOUT)
         root = json.loads((site.files(plan.stack) / "administrators" / "minio").read_text())
         self._user, self._password = root["user"], root["password"]
 

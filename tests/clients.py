@@ -33,6 +33,7 @@ from infra.catalog.model import Zone
 from infra.components import database, store
 from infra.site import Site
 from infra.stack import Stack
+from infra.unixhttp import SocketPool
 from tests.conftest import Appliance
 
 NETWORK = 0x40000000
@@ -280,5 +281,5 @@ def unfiltered(
     props = administration(stack.site, stack.name)
     found, url = json.loads(Path(props["admin"]).read_text()), f"http://localhost{target}"
     signed = sign(method, url, {"Host": "localhost", **(headers or {})}, found["user"], found["password"], body)
-    pool = store.SocketPool(f"{props['socket']}/admin.sock")
+    pool = SocketPool(f"{props['socket']}/admin.sock", store.TIMEOUT)
     return pool.urlopen(method, url, body=body, headers=signed, preload_content=wait, retries=False)

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import urllib3
-from docker.transport.unixconn import UnixHTTPConnectionPool
 from minio import Minio, MinioAdmin
 from minio.commonconfig import ENABLED
 from minio.credentials.providers import StaticProvider
@@ -17,30 +15,16 @@ from minio.versioningconfig import VersioningConfig
 from pulumi.dynamic import Resource
 
 from infra.components.dynamic import Properties, Provider, listens
+from infra.unixhttp import SocketPool
 
 TIMEOUT = 30
 """Seconds for one request."""
 
 
-class SocketPool(urllib3.PoolManager):
-    """urllib3 over one unix socket, whatever host the URL names."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._pool = UnixHTTPConnectionPool("http://localhost", path)
-
-    def connection_from_host(self, *_: Any, **__: Any) -> urllib3.HTTPConnectionPool:
-        return self._pool
-
-    def urlopen(self, *args: Any, **kwargs: Any) -> urllib3.BaseHTTPResponse:
-        # Docker's pool keeps its timeout as a number, which urllib3 cannot take for a default.
-        return super().urlopen(*args, **{"timeout": TIMEOUT, **kwargs})
-
-
 def _root(props: Properties) -> tuple[SocketPool, str, str]:
     """The socket, and the root credential that only this machine's root can read."""
     root = json.loads(Path(props["admin"]).read_text())
-    return SocketPool(f"{props['socket']}/admin.sock"), root["user"], root["password"]
+    return SocketPool(f"{props['socket']}/admin.sock", TIMEOUT), root["user"], root["password"]
 
 
 def administer(props: Properties) -> MinioAdmin:
@@ -91,7 +75,7 @@ class _Inside(Provider):
         path = f"{props['socket']}/admin.sock"
         if not listens(path):
             return True
-        answer = SocketPool(path).request("GET", "http://localhost/minio/health/live", retries=False)
+        answer = SocketPool(path, TIMEOUT).request("GET", "http://localhost/minio/health/live", retries=False)
         return answer.status >= 500  # the route's own, when nobody is behind it
 
 
