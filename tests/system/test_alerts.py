@@ -14,6 +14,8 @@ from infra.plan import Plan, build
 from infra.render import render
 from tests.unit.conftest import MACHINE, images
 
+pytestmark = pytest.mark.usefixtures("appliance")  # it builds the images that are run here
+
 PLAYED = Path(__file__).parents[1] / "alerts.yml"
 
 
