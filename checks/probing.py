@@ -75,7 +75,13 @@ def flows(plan: Plan) -> set[Flow]:
     """Who must reach whom for the appliance to do its work."""
     found: set[Flow] = {("prometheus", target.part, target.scrape.port) for target in plan.targets}
     found |= {("gateway", route.part, route.route.port) for route in plan.routes}
-    found |= {(c.part, other, plan.container(other).ports[0]) for c in plan.containers for other in c.after}
+    # A part may wait for another that it never talks to.
+    found |= {
+        (c.part, other, plan.container(other).ports[0])
+        for c in plan.containers
+        for other in c.after
+        if shared(c, plan.container(other))
+    }
     found |= {(grant.part, EXIT_PROXY, EXIT_PORT) for grant in plan.grants}
     return {flow for flow in found if flow[0] != flow[1] and plan.has(flow[0]) and plan.has(flow[1])}
 

@@ -182,7 +182,7 @@ def test_mounts(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect
         planned["/run/secrets"] = (str(folder / "secrets"), False)
     if part.socket:
         planned[part.socket] = (str(site.sockets(plan.stack) / part.part), True)
-    planned |= {mount.path: (mount.volume, True) for mount in part.mounts}
+    planned |= {mount.path: (mount.volume, mount.part == part.part) for mount in part.mounts}
     found = facts.container(part.name).inspect["Mounts"]
     expect({m["Destination"]: (m.get("Name") or m["Source"], m["RW"]) for m in found if m["Type"] != "tmpfs"}, planned)
 

@@ -55,6 +55,8 @@ class Volume:
 
     name: str
     path: str
+    part: str = ""
+    """Whose it is, where it is another part's: then it is read here, never written."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     for grant in plan.grants:
         print(f"egress: {grant.part} → {grant.endpoint}")
     total = sum(container.memory for container in plan.containers)
-    volumes = sum(len(container.mounts) for container in plan.containers)
+    volumes = len({mount.volume for container in plan.containers for mount in container.mounts})
     print(
         f"{plan.origin} · {len(plan.containers)} containers (at most {total} MiB) · {len(plan.networks)} networks · "
         f"{volumes} volumes · {len(plan.secrets)} secrets · plan {plan.hash[:12]}"

@@ -70,6 +70,7 @@ class _Appliance:
             ca_certificate=pulumi.Output.unsecret(secrets.apply(lambda values: values[CA_CERTIFICATE])),
             ca_key=secrets.apply(lambda values: values[CA_KEY]),
             networks=self._networks(),
+            volumes={},
         )
         self.administrators = Files(
             "administrators",

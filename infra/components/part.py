@@ -16,6 +16,7 @@ from infra.components.certificate import Certificate
 from infra.components.files import Files, Folder
 from infra.components.started import Finished, Started
 from infra.plan import Container, Plan
+from infra.plan.model import Mount
 from infra.render import render
 from infra.site import Site
 
@@ -39,6 +40,8 @@ class Context:
     ca_key: pulumi.Output[str]
     networks: Mapping[str, docker.Network]
     """By zone."""
+    volumes: dict[str, docker.Volume]
+    """Those declared so far, by name."""
 
     def secret(self, name: str) -> pulumi.Output[str]:
         return self.secrets.apply(lambda values: values[name])
@@ -77,7 +80,7 @@ class Part(pulumi.ComponentResource):
                 opts=self._child,
             )
             mounts.append(_bind(socket.path, container.socket, read_only=False))
-        mounts += [self._volume(mount.volume, mount.path) for mount in container.mounts]
+        mounts += [self._volume(mount) for mount in container.mounts]
         if container.migrate:
             needs = [*needs, self._migration(mounts, needs)]
         self.container = self._container(mounts, self._fingerprint(config, secret), needs)
@@ -138,15 +141,20 @@ class Part(pulumi.ComponentResource):
         none: dict[str, str] = {}
         return pulumi.Output.unsecret(pulumi.Output.all(config, secret if secret is not None else none).apply(digest))
 
-    def _volume(self, name: str, path: str) -> docker.ContainerMountArgs:
-        volume = docker.Volume(
-            name,
-            name=name,
-            labels=[docker.VolumeLabelArgs(label="maia.stack", value=self.context.plan.stack)],
-            # Removing a part never removes what it kept; `maia destroy` does, by name.
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+    def _volume(self, mount: Mount) -> docker.ContainerMountArgs:
+        name, known = mount.volume, self.context.volumes
+        if name not in known:
+            known[name] = docker.Volume(
+                name,
+                name=name,
+                labels=[docker.VolumeLabelArgs(label="maia.stack", value=self.context.plan.stack)],
+                # Removing a part never removes what it kept; `maia destroy` does, by name.
+                opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            )
+        foreign = mount.part != self.plan.part
+        return docker.ContainerMountArgs(
+            type="volume", source=known[name].name, target=mount.path, read_only=foreign or None
         )
-        return docker.ContainerMountArgs(type="volume", source=volume.name, target=path)
 
     def _container(
         self,

@@ -68,7 +68,11 @@ def container(
         certificate=service.certificate,
         secrets=tuple(sorted({*service.secrets, *credentials})),
         mounts=tuple(
-            Mount(volume=f"maia-{stack}-{service.name}-{volume.name}", path=volume.path, part=service.name)
+            Mount(
+                volume=f"maia-{stack}-{volume.part or service.name}-{volume.name}",
+                path=volume.path,
+                part=volume.part or service.name,
+            )
             for volume in service.volumes
         ),
         scratch=service.scratch,
