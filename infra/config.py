@@ -12,28 +12,19 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from infra.acme import Acme
 from infra.errors import MaiaError
+from infra.fields import Destination, HostName, PartName, PortNumber, Strict, Variable
 
 VERSION = 1
 """The version of the stack file's format that this release reads and writes."""
 
 PREFIX = "maia:"
 
-PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
-PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True)]
-Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
-HostName = Annotated[
-    str, Field(max_length=253, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
-]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Gateway(_Model):
+class Gateway(Strict):
     """Where the appliance is met from outside."""
 
     names: Annotated[list[HostName], Field(min_length=1)] = Field(
@@ -42,9 +33,16 @@ class Gateway(_Model):
     address: IPv4Address = Field(default=IPv4Address("127.0.0.1"), description="Address of this machine to listen on.")
     https: PortNumber = Field(default=8443, description="Port of the TLS listener.")
     http: PortNumber | None = Field(default=None, description="Port of a plain-HTTP listener, on loopback only.")
+    acme: Acme | None = Field(default=None, description="Certificates from outside; without it, the internal CA's.")
+
+    @model_validator(mode="after")
+    def _issuable(self) -> Self:
+        if self.acme:
+            self.acme.refuse(self.names)
+        return self
 
 
-class Source(_Model):
+class Source(Strict):
     """Where an image comes from that is not made here."""
 
     image: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[^\s@]+@sha256:[0-9a-f]{64})$")] | None = Field(
@@ -69,33 +67,16 @@ class Settings(Source):
     cpus: Annotated[float, Field(gt=0, le=256)] | None = None
 
 
-class Destination(_Model):
-    """A place outside that a part may reach through the exit proxy."""
-
-    host: HostName
-    port: PortNumber
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            host, _, port = value.rpartition(":")
-            if not host or not port.isdigit():
-                raise ValueError("expected host:port")
-            return {"host": host, "port": int(port)}
-        return value
-
-
-class AppNeeds(_Model):
+class AppNeeds(Strict):
     """What the appliance provides for an app of the owner's own."""
 
     database: Annotated[bool, Field(strict=True)] = False
-    extensions: list[Literal["vector", "pgcrypto", "uuid-ossp", "pg_trgm", "unaccent", "citext"]] = []
+    extensions: list[Literal["vector", "pgcrypto", "uuid-ossp", "pg_trgm", "unaccent", "citext"]] = Field(default=[])
     bucket: Annotated[bool, Field(strict=True)] = False
     redis: Annotated[bool, Field(strict=True)] = False
 
 
-class Route(_Model):
+class Route(Strict):
     """Where the gateway sends requests to the app; without a host, on every name of the gateway."""
 
     host: HostName | None = None
@@ -124,7 +105,7 @@ class App(Source):
     wire: dict[Variable, Literal["database-url", "redis-url", "s3-endpoint", "s3-access-key", "s3-secret-key"]] = Field(
         default={}, description="Variables to fill with credentials; a deviation, since files are better."
     )
-    command: list[str] = []
+    command: list[str] = Field(default=[])
     migrate: list[str] = Field(default=[], description="Command run to its end before a new version goes live.")
     writable: list[Annotated[str, Field(pattern=r"^/\S+$")]] = Field(default=[], description="Scratch folders.")
 
@@ -145,15 +126,15 @@ class App(Source):
         return self
 
 
-class Config(_Model):
+class Config(Strict):
     """One stack."""
 
     version: Annotated[int, Field(strict=True)] = VERSION
     running: Annotated[bool, Field(strict=True)] = Field(default=True, description="false: data kept, nothing runs.")
     subnet: IPv4Network = Field(default=IPv4Network("10.61.0.0/20"), description="A /20 that the zones share.")
     gateway: Gateway = Gateway()
-    parts: dict[PartName, Settings] = {}
-    apps: dict[PartName, App] = {}
+    parts: dict[PartName, Settings] = Field(default={})
+    apps: dict[PartName, App] = Field(default={})
     egress: dict[PartName, list[Destination]] = Field(
         default={}, description="Per part, the places outside it may reach; empty: nothing leaves."
     )

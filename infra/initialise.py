@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from infra import credentials
+from infra.catalog import acme
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.site import Site
@@ -14,6 +15,8 @@ from infra.stack import Stack
 
 CA = ("ca-crt", "ca-key")
 """Secrets that hold the internal CA."""
+GIVEN = frozenset({acme.BINDING})
+"""Secrets that somebody else makes: never generated, nor rotated."""
 
 
 def make_site(site: Site) -> None:
@@ -36,19 +39,27 @@ def make_site(site: Site) -> None:
     os.replace(partial, site.passphrase)
 
 
+def begin(stack: Stack, engine: Engine, say: Callable[[str], None]) -> None:
+    """The site folder, the owner's stack file and the stack: what secrets are kept in."""
+    make_site(stack.site)
+    stack.start()
+    if not engine.exists():
+        say("making the stack")
+        engine.ensure_stack()
+
+
 def ensure(stack: Stack, engine: Engine, say: Callable[[str], None]) -> list[str]:
     """Make what is missing.
 
     Returns:
         The names of the secrets that were made.
     """
-    make_site(stack.site)
-    stack.start()
-    if not engine.exists():
-        say("making the stack")
-        engine.ensure_stack()
+    begin(stack, engine, say)
     known = stack.secret_names
     missing = [name for name in stack.plan.secrets if name not in known and name not in CA]
+    if asked := GIVEN.intersection(missing):
+        name = min(asked)
+        raise MaiaError("only you can have its value", where=f"secrets:{name}", mend=f"maia secrets set {name}")
     values = {name: credentials.generate() for name in missing}
     if not known.issuperset(CA):
         from infra.components import certificate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.catalog import (
+    acme,
     alertmanager,
     blackbox_exporter,
     exit_proxy,
@@ -35,4 +36,5 @@ SERVICES: tuple[Service, ...] = (
     grafana.SERVICE,
     status.SERVICE,
     gateway.SERVICE,
+    acme.SERVICE,
 )

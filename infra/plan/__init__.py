@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra import catalog
+from infra.catalog import acme
 from infra.catalog.app import as_service
 from infra.catalog.model import Probe, Route, Service
 from infra.config import Config
@@ -17,6 +18,7 @@ from infra.plan import rules
 from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
 from infra.plan.model import (
     Absent,
+    Acme,
     Container,
     GatewayRoute,
     Grant,
@@ -36,6 +38,7 @@ __all__ = [
     "EXIT_PORT",
     "EXIT_PROXY",
     "Absent",
+    "Acme",
     "Container",
     "GatewayRoute",
     "Grant",
@@ -103,6 +106,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         targets=tuple(Target(part=s.name, scrape=scrape) for s in services for scrape in s.scrape),
         probes=_probes(services, containers),
         grants=granted,
+        acme=_acme(config),
         absent=absent,
         secrets=tuple(sorted({*(need.secret for need in needs), *(name for s in services for name in s.secrets)})),
     )
@@ -119,11 +123,31 @@ def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Serv
                 f"its official image is not to be had here until maia:parts.{service.name} names an archive or image"
             )
             absent.append(Absent(part=service.name, reason=reason))
-        else:
-            present.append(service)
+        elif service is not acme.SERVICE or config.gateway.acme:
+            present.append(_fitted(service, config))
     for name, app in sorted(config.apps.items()):
         present.append(as_service(name, app))
     return present, tuple(absent)
+
+
+def _fitted(service: Service, config: Config) -> Service:
+    """The part as it is where the gateway's certificate comes from outside."""
+    if not (asked := config.gateway.acme):
+        return service
+    match service.name:
+        case "acme":
+            return acme.client(asked)
+        case "gateway":
+            return acme.server(service)
+        case "blackbox-exporter":
+            return acme.prober(service, asked)
+    return service
+
+
+def _acme(config: Config) -> Acme | None:
+    if not (asked := config.gateway.acme):
+        return None
+    return Acme(directory=asked.directory, email=asked.email or "", key_id=asked.key_id or "", roots=asked.roots or "")
 
 
 def _routes(config: Config, services: list[Service]) -> tuple[GatewayRoute, ...]:

@@ -106,7 +106,7 @@ def after(service: Service) -> tuple[str, ...]:
 
 
 def _listening(service: Service, config: Config) -> tuple[int, ...]:
-    """The ports of a part; the gateway's plain-HTTP listener is there only where it is asked for."""
+    """The ports of a part; the gateway's plain listeners are there only where they are asked for."""
     if Zone.EDGE in service.zones:
         return tuple(port.target for port in _published(config))
     return service.ports
@@ -117,4 +117,6 @@ def _published(config: Config) -> tuple[Published, ...]:
     ports = [Published(address=str(gateway.address), port=gateway.https, target=8443)]
     if gateway.http is not None:
         ports.append(Published(address="127.0.0.1", port=gateway.http, target=8080))
+    if gateway.acme:
+        ports.append(Published(address=str(gateway.address), port=gateway.acme.http, target=8082))
     return tuple(ports)

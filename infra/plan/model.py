@@ -184,6 +184,17 @@ class Absent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Acme:
+    """Where the gateway's certificate comes from."""
+
+    directory: str
+    email: str
+    key_id: str
+    roots: str
+    """PEM of what a private directory and its certificates are trusted by; empty: the public roots."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     stack: str
     running: bool
@@ -199,6 +210,8 @@ class Plan:
     targets: tuple[Target, ...]
     probes: tuple[ProbeTarget, ...]
     grants: tuple[Grant, ...]
+    acme: Acme | None
+    """Absent: the gateway serves the internal CA's certificate."""
     absent: tuple[Absent, ...]
     secrets: tuple[str, ...]
     """Names of every secret the stack needs."""

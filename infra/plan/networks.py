@@ -6,8 +6,10 @@ import zlib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 
+from infra.catalog import acme
 from infra.catalog.model import Endpoint, Service, Zone
 from infra.config import Config
+from infra.fields import Destination
 from infra.plan.model import Grant, Network
 
 
@@ -55,5 +57,12 @@ def grants(config: Config, services: list[Service], slots: Mapping[str, int]) ->
             endpoint=Endpoint(host=place.host, port=place.port),
         )
         for service in services
-        for place in config.egress.get(service.name, ())
+        for place in _places(config, service.name)
     )
+
+
+def _places(config: Config, part: str) -> Iterable[Destination]:
+    """What the owner has opened for the part; the directory of certificates, by having named it."""
+    if config.gateway.acme and part == acme.SERVICE.name:
+        yield config.gateway.acme.endpoint
+    yield from config.egress.get(part, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra import catalog
+from infra.catalog import acme
 from infra.catalog.model import Service
 from infra.config import Config, nearest
 from infra.errors import MaiaError
@@ -37,6 +38,10 @@ def check_names(config: Config, services: Mapping[str, Service]) -> None:
             raise MaiaError(
                 f"the name is that of the migration of {name}", where=f"maia:apps.{migration(name)}", mend="rename it"
             )
+    if config.gateway.acme and acme.SERVICE.name not in services:
+        raise MaiaError(
+            "maia:gateway.acme needs it", where="maia:parts.acme.enabled", mend="enable it, or remove maia:gateway.acme"
+        )
     for name in config.egress:
         if name not in services:
             raise MaiaError("unknown part", where=f"maia:egress.{name}", mend=nearest(name, services))
@@ -51,12 +56,15 @@ def check_names(config: Config, services: Mapping[str, Service]) -> None:
 
 
 def check_ports(config: Config) -> None:
-    if config.gateway.http == config.gateway.https:
-        raise MaiaError(
-            f"port {config.gateway.http} is also maia:gateway.https",
-            where="maia:gateway.http",
-            mend="choose another port",
-        )
+    gateway = config.gateway
+    taken = {gateway.https: "maia:gateway.https"}
+    for key, port in (("http", gateway.http), ("acme.http", gateway.acme.http if gateway.acme else None)):
+        if port in taken:
+            raise MaiaError(
+                f"port {port} is also {taken[port]}", where=f"maia:gateway.{key}", mend="choose another port"
+            )
+        if port is not None:
+            taken[port] = f"maia:gateway.{key}"
 
 
 def check_memory(containers: tuple[Container, ...], machine: Machine) -> None:

@@ -1,0 +1,67 @@
+"""ACME: the client that gets the gateway a certificate from outside, there while ``maia:gateway.acme`` asks for one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from infra.acme import Acme
+from infra.catalog.model import File, Health, Limits, Service, Volume, Zone
+
+BINDING = "acme-eab"
+"""The key of an external account binding: the directory gives it to the owner, so it is never generated."""
+
+ISSUED = "/srv/acme"
+"""What the gateway sees of this part: the certificate with its key, and answers to challenges. The account's key and
+what else the client keeps are in a volume of this part's alone."""
+
+SERVICE = Service(
+    name="acme",
+    title="ACME: the gateway's certificate from outside",
+    image="certbot",
+    version_of="certbot",
+    zones=(Zone.EXIT,),
+    command=("bash", "/etc/maia/renew.sh"),
+    files=(
+        File(path="/etc/maia/renew.sh", template="acme/renew.sh.j2"),
+        File(path="/run/secrets/certbot.ini", template="acme/certbot.ini.j2"),
+    ),
+    volumes=(Volume(name="data", path="/data"), Volume(name="issued", path=ISSUED)),
+    # Healthy is to be at work or at rest, each for as long as was said. Whether there is a certificate is another
+    # question: the appliance comes up without one.
+    health=Health(command=("bash", "-c", "(( $(date +%s) < $(< /tmp/until) ))")),
+    limits=Limits(memory=192, cpus=0.5, pids=32),
+    after=("exit", "gateway"),
+)
+
+
+def client(acme: Acme) -> Service:
+    """The client, as this stack's directory needs it."""
+    roots = "/etc/maia/roots.pem"
+    return replace(
+        SERVICE,
+        secrets=(BINDING,) if acme.key_id else (),
+        files=(*SERVICE.files, *((File(path=roots, template="acme/roots.pem.j2"),) if acme.roots else ())),
+        env={"REQUESTS_CA_BUNDLE": roots} if acme.roots else {},
+    )
+
+
+def server(gateway: Service) -> Service:
+    """The gateway, serving what the client was given."""
+    return replace(
+        gateway,
+        files=(*gateway.files, File(path="/etc/maia/serve.sh", template="gateway/serve.sh.j2")),
+        volumes=(Volume(name="issued", path=ISSUED, part=SERVICE.name),),
+    )
+
+
+def prober(blackbox: Service, acme: Acme) -> Service:
+    """The prober, trusting what the directory issues beside the internal CA, whichever is served."""
+    trusted = {"SSL_CERT_DIR": "/etc/maia"}
+    if not acme.roots:
+        return replace(blackbox, env=trusted)
+    roots = "/etc/maia/roots.pem"
+    return replace(
+        blackbox,
+        env={**trusted, "SSL_CERT_FILE": roots},
+        files=(*blackbox.files, File(path=roots, template="acme/roots.pem.j2")),
+    )

@@ -1,0 +1,35 @@
+"""What the fields of a stack file are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
+PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+HostName = Annotated[
+    str, Field(max_length=253, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
+]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Destination(Strict):
+    """A place outside that a part may reach through the exit proxy."""
+
+    host: HostName
+    port: PortNumber
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            host, _, port = value.rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError("expected host:port")
+            return {"host": host, "port": int(port)}
+        return value
