@@ -14,10 +14,13 @@ from prometheus_api_client import PrometheusConnect
 from requests.adapters import HTTPAdapter
 
 from checks.facts import Facts
+from infra import served
 from infra.plan import Plan
 from infra.site import Site
 
 OPERATOR = "operator"
+GATEWAY = "gateway"
+"""The name under which the gateway always shows the internal CA's certificate."""
 SAMPLES = 30
 """Queries of one round: so few that the gateway does not take them for somebody guessing the login."""
 ROUNDS = 4
@@ -42,14 +45,6 @@ class Named(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs, server_hostname=self._name, assert_hostname=self._name)
 
 
-def gateway_address(plan: Plan, target: int = 8443) -> tuple[str, int] | None:
-    """Where this machine meets the gateway's TLS (8443) or plain (8080) listener; None where it has none."""
-    for port in plan.container("gateway").published:
-        if port.target == target:
-            return ("127.0.0.1" if port.address == "0.0.0.0" else port.address), port.port
-    return None
-
-
 def authority(plan: Plan, site: Site) -> Path:
     """The internal CA's certificate."""
     return site.files(plan.stack) / "gateway" / "config" / "ca.crt"
@@ -58,13 +53,13 @@ def authority(plan: Plan, site: Site) -> Path:
 def session(plan: Plan, site: Site, name: str = "") -> tuple[requests.Session, str]:
     """A session that trusts the internal CA alone, and the base URL of the gateway for it."""
     name = name or plan.names[0]
-    address, port = gateway_address(plan) or ("", 0)
+    address, port = served.address(plan) or ("", 0)
     base = f"https://{address}:{port}"
     found = requests.Session()
     found.trust_env = False
     found.verify = str(authority(plan, site))
     found.headers["Host"] = f"{name}:{port}"
-    found.mount(base, Named(name))
+    found.mount(base, Named(GATEWAY))
     return found, base
 
 
@@ -78,7 +73,7 @@ class Measurements:
         self._url = f"{base}/ops/prometheus"
         self._client = PrometheusConnect(url=self._url, session=self._session, timeout=10)
         # The client mounts an adapter of its own.
-        self._session.mount(self._url, Named(plan.names[0]))
+        self._session.mount(self._url, Named(GATEWAY))
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._client.custom_query(expression)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import socket
 import ssl
 import warnings
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import certifi
 import pytest
 import requests
 from cryptography import x509
 
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
-from checks.slo import authority, gateway_address, session
+from checks.slo import authority, session
+from infra import served
 from infra.plan import GatewayRoute, Plan
 from infra.site import Site
 
 DAYS = 30
+GRACE = timedelta(hours=1)
+"""Until then a directory may not have answered."""
 OLD = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1}
 NEW = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+CHALLENGES = "/.well-known/acme-challenge"
 HSTS = "Strict-Transport-Security"
 HEADERS = (
     HSTS,
@@ -52,9 +57,37 @@ def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None
     return expect.that(left > DAYS, f"{left} days left", f"more than {DAYS}")
 
 
+@cases(lambda plan: [Case("until", name) for name in plan.names] if _gateway(plan) else [])
+def test_served(case: Case, plan: Plan, facts: Facts, expect: Expect) -> None:
+    """Which certificate a visitor is shown, and until when: the directory's, where one is named."""
+    try:
+        shown = served.look(plan, case.part)
+    except OSError as error:
+        return expect(type(error).__name__, "a certificate")
+    now = datetime.now(UTC)
+    if plan.acme and shown.internal:
+        started = facts.container(plan.container("acme").name).inspect["State"]["StartedAt"][:19]
+        if now - datetime.fromisoformat(f"{started}+00:00") < GRACE:
+            pytest.skip(f"{shown}: none has come from {plan.acme.directory} yet")
+        return expect(str(shown), f"one from {plan.acme.directory}")
+    # certbot renews with a third of its life left, or with half of a short one.
+    least = timedelta(days=DAYS) if shown.internal else (shown.until - shown.since) / 4
+    return expect.that(shown.until - now > least, str(shown), f"more than {least} left")
+
+
+def _trusting(plan: Plan, site: Site) -> ssl.SSLContext:
+    """The internal CA, and the roots by which the directory's certificates are trusted."""
+    context = ssl.create_default_context(cafile=str(authority(plan, site)))
+    if plan.acme:
+        context.load_verify_locations(
+            cafile=None if plan.acme.roots else certifi.where(), cadata=plan.acme.roots or None
+        )
+    return context
+
+
 def _handshake(plan: Plan, site: Site, version: ssl.TLSVersion | None, name: str) -> str:
     """The protocol agreed on, or why there was none."""
-    context = ssl.create_default_context(cafile=str(authority(plan, site)))
+    context = _trusting(plan, site)
     if version is not None:
         context.check_hostname = False
         # This machine's own policy must not stand in for the gateway's.
@@ -62,7 +95,7 @@ def _handshake(plan: Plan, site: Site, version: ssl.TLSVersion | None, name: str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = context.maximum_version = version
-    address = gateway_address(plan)
+    address = served.address(plan)
     assert address
     try:
         with (
@@ -94,7 +127,7 @@ def _gateway(plan: Plan) -> bool:
 def test_tls(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
     if case.rule == "name":
         found = _handshake(plan, site, None, case.part)
-        return expect.that(found.startswith("TLSv"), found, f"a certificate for {case.part} from the internal CA")
+        return expect.that(found.startswith("TLSv"), found, f"a certificate for {case.part} from a CA that is known")
     version, _, _ = case.rule.partition("-")
     found = _handshake(plan, site, (OLD | NEW)[version], plan.names[0])
     if version in NEW:
@@ -111,6 +144,7 @@ def test_tls(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
             *(Case("header", name) for name in HEADERS if name != HSTS or plan.names[0] != "localhost"),
             *(Case(rule) for rule in ("version-hidden", "unknown-host", "plain-on-tls", "plain-on-loopback")),
             *(Case("login-asked", route.part, route) for route in plan.routes if route.route.operator),
+            *([Case("challenges-only")] if plan.acme else []),
             *([Case("default-credentials")] if any(route.route.operator for route in plan.routes) else []),
         ]
         if _gateway(plan)
@@ -133,11 +167,22 @@ def test_gateway(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expec
         return expect.that(answer in ("421", "closed"), answer, "421, or closed")
     if case.rule == "plain-on-tls":
         return expect(_status(client, base.replace("https:", "http:")), "400")
+    if case.rule == "challenges-only":
+        return expect(_plain(client, plan), {"/": "308", "/status/": "308", f"{CHALLENGES}/none": "404"})
     if case.rule == "login-asked":
         return expect(_status(client, _question(base, case.subject)), "401")
     guarded = next(route for route in plan.routes if route.route.operator)
     tried = {pair: _status(client, _question(base, guarded), auth=pair) for pair in DEFAULTS}
     return expect({f"{user}/{password}": status for (user, password), status in tried.items() if status != "401"}, {})
+
+
+def _plain(client: requests.Session, plan: Plan) -> dict[str, str]:
+    """What the port of the challenges answers."""
+    address, port = served.address(plan, 8082) or ("", 0)
+    return {
+        path: _status(client, f"http://{address}:{port}{path}", {"Host": plan.names[0]})
+        for path in ("/", "/status/", f"{CHALLENGES}/none")
+    }
 
 
 def _question(base: str, route: GatewayRoute) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
-from infra import health, preflight
+from infra import health, preflight, served
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.stack import Stack
@@ -65,9 +66,20 @@ def _running(stack: Stack) -> Iterator[Finding]:
             yield f"{state.part} is {word}", f"./maia logs {state.part} --stack {stack.name}"
         elif state.restarts > 3:
             yield f"{state.part} was restarted {state.restarts} times", f"./maia logs {state.part} --stack {stack.name}"
+    yield from _certificate(stack)
     for container in stack.plan.containers:
         if not container.image_id:
             yield (
                 f"the image {container.image} is not built as its recipe stands now",
                 f"./maia up --stack {stack.name}",
             )
+
+
+def _certificate(stack: Stack) -> Iterator[Finding]:
+    """A gateway that does not answer is told of as a part."""
+    if not stack.plan.acme:
+        return
+    with contextlib.suppress(OSError):
+        if (shown := served.look(stack.plan, stack.plan.names[0])).internal:
+            mend = f"./maia logs acme --stack {stack.name}"
+            yield f"no certificate from {stack.plan.acme.directory}; the gateway serves {shown}", mend

@@ -27,29 +27,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import health
+    from infra import health, served
 
     stack = common.started(args)
     plan, client = stack.plan, health.client()
     states = health.states(plan, client)
     if args.json:
-        print(json.dumps(_data(plan, states), indent=2))
+        print(json.dumps(_data(plan, states, served.told(plan, client)), indent=2))
     elif args.watch:
         _watch(plan, lambda: health.states(plan, client))
     else:
         common.show(_table(plan, states))
         for absent in plan.absent:
             print(f"absent: {absent.part}: {absent.reason}")
+        if told := served.told(plan, client):
+            print(f"certificate: {told}")
     return 0 if not plan.running or all(state.well for state in states) else 1
 
 
-def _data(plan: Plan, states: list[PartState]) -> dict[str, object]:
+def _data(plan: Plan, states: list[PartState], certificate: str) -> dict[str, object]:
     return {
         "stack": plan.stack,
         "origin": plan.origin,
         "running": plan.running,
         "well": all(state.well for state in states),
         "parts": [dataclasses.asdict(state) | {"well": state.well} for state in states],
+        **({"certificate": certificate} if certificate else {}),
         "absent": [dataclasses.asdict(absent) for absent in plan.absent],
     }
 

@@ -108,6 +108,8 @@ def _images(stack: Stack, progress: Progress) -> None:
 
 
 def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
+    from infra import health, served
+
     plan = stack.plan
     changed = ", ".join(f"{count} {what}" for what, count in sorted(outcome.counts.items()) if what != "same")
     common.show(progress.table())
@@ -117,6 +119,8 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
             print(f"listens: {port.address}:{port.port} ({container.part})")
     print(f"open:    {plan.origin}/")
     print(f"log in:  operator, with the password that `maia secrets show operator --stack {plan.stack}` prints")
+    if told := served.told(plan, health.client()):
+        print(f"shows:   {told}")
     print(f"trust:   {stack.site.files(stack.name) / 'gateway' / 'config' / 'ca.crt'} is the CA for your browser")
     for absent in plan.absent:
         print(f"absent:  {absent.part}: {absent.reason}")

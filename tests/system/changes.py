@@ -8,12 +8,16 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from checks.store import Store
 from infra.components import certificate
-from tests.system.mutations import Change, World, config, recreated, undoing, until
+from tests.system.mutations import Change, World, config, edited, recreated, undoing, until
 
 NODE = "node-exporter"
 """A part that nobody needs and that keeps nothing."""
@@ -198,6 +202,29 @@ def proxy(world: World) -> None:
         return output.startswith(b"HTTP/") and (b" 403 " in output) == closed
 
     until(says, "the exit proxy follows its configuration")
+
+
+@contextmanager
+def expiring(world: World) -> Iterator[None]:
+    """The gateway's certificate, signed anew by the internal CA for a week only."""
+    signer = serialization.load_pem_private_key(world.secrets["ca-key"].encode(), password=None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+
+    def signed(text: str) -> str:
+        before = x509.load_pem_x509_certificate(text.encode())
+        builder = (
+            x509.CertificateBuilder(extensions=list(before.extensions))
+            .subject_name(before.subject)
+            .issuer_name(before.issuer)
+            .public_key(before.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(before.not_valid_before_utc)
+            .not_valid_after(datetime.now(UTC) + timedelta(days=7))
+        )
+        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+    with edited("gateway", "secrets/tls.crt", signed, "HUP")(world):
+        yield
 
 
 def signed_by_nobody(_text: str) -> str:

@@ -19,6 +19,7 @@ from tests.system.changes import (
     beside,
     environment,
     expired_waiver,
+    expiring,
     joins,
     outside_names,
     paused,
@@ -218,6 +219,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         {"certificate[gateway-issuer]", "certificate[gateway-names]"},
         edited("gateway", "secrets/tls.crt", signed_by_nobody),
     ),
+    "certificate-days": ({"certificate[gateway-days]", "served[localhost-until]"}, expiring),
     # -- Postgres
     **{
         f"setting-{name}": ({f"setting[postgres-{name}]", "database[postgres-altered]"}, system(name, value))
@@ -341,9 +343,10 @@ UNTRIED = {
         "cannot change while the server runs",
     ),
     **dict.fromkeys(
-        ("certificate.days", "tls.name", "tls.1.2-accepted", "gateway.plain-on-tls", "setting.ssl"),
+        ("tls.name", "tls.1.2-accepted", "gateway.plain-on-tls", "setting.ssl"),
         "the change would cut off the other checks too",
     ),
+    "gateway.challenges-only": "test_acme.py turns it red, on a stack that has such a port",
     "machine.docker-socket": "the socket belongs to the machine, not to the stack",
     "networks.exact": "a network's settings are fixed for life, and it cannot be replaced under its members",
     "ports.answer": "a forwarder without its container is the engine's own fault",
