@@ -66,6 +66,16 @@ def test_every_alert_fires_on_its_fault_and_none_on_a_healthy_appliance(folder: 
     assert "SUCCESS" in run("prometheus", folder, "promtool", "test", "rules", "alerts.test.yml")
 
 
+def test_the_alerts_on_a_certificate_from_outside_fire_by_its_lifetime(folder: Path) -> None:
+    asked = {"names": ["maia.example.org"], "acme": {"directory": "https://acme.example.org/directory"}}
+    certified = build("local", parse("local", {"maia:gateway": asked}), MACHINE, images())
+    prometheus = certified.container("prometheus")
+    file = next(file for file in prometheus.files if file.path.endswith("/alerts.yml"))
+    (folder / "alerts.rules.yml").write_text(render(file, certified, prometheus))
+    shutil.copy(PLAYED.with_name("alerts-acme.yml"), folder / "alerts.test.yml")
+    assert "SUCCESS" in run("prometheus", folder, "promtool", "test", "rules", "alerts.test.yml")
+
+
 def test_playing_the_alerts_notices_a_rule_that_never_fires(folder: Path) -> None:
     rules = (folder / "alerts.yml").read_text()
     (folder / "alerts.rules.yml").write_text(rules.replace("expr: redis_up == 0", "expr: redis_up == 2"))

@@ -106,6 +106,14 @@ def test_every_alert_is_played(planned: Callable[..., Plan]) -> None:
         assert firing["exp_samples"]
 
 
+def test_every_alert_on_a_certificate_from_outside_is_played_too(planned: Callable[..., Plan]) -> None:
+    asked = {"names": ["maia.example.org"], "acme": {"directory": "https://acme.example.org/directory"}}
+    ordinary, certified = rules(planned()), rules(planned({"gateway": asked}))
+    other = {rule["alert"] for rule in certified if rule not in ordinary} - {"TargetMissing"}
+    played = yaml.safe_load(PLAYED.with_name("alerts-acme.yml").read_text())["tests"]
+    assert {test["name"].split(",")[0] for test in played} == other
+
+
 def test_the_healthy_appliance_that_is_played_has_a_series_for_every_rule(planned: Callable[..., Plan]) -> None:
     healthy = yaml.safe_load(PLAYED.read_text())["tests"][0]
     given = {series["series"].partition("{")[0] for series in healthy["input_series"]}
