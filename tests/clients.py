@@ -145,6 +145,16 @@ def socket_of(pid: int) -> socket.socket:
     return link
 
 
+@contextmanager
+def tls(host: str, port: int, name: str, trusted: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+    """A connection to ``name`` at an address that it does not resolve to."""
+    with (
+        socket.create_connection((host, port), timeout=PATIENCE) as plain,
+        trusted.wrap_socket(plain, server_hostname=name) as link,
+    ):
+        yield link
+
+
 def _pass_on(near: socket.socket, far: socket.socket) -> None:
     """Carry bytes both ways until one side is done."""
     with near, far, suppress(OSError):
