@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from checks.facts import ContainerFact, Facts
+from checks.plugin import Case, Expect
+from checks.test_gateway import test_served as served_until
 from infra import config, initialise, render
 from infra.catalog.model import Zone
 from infra.components import certificate
@@ -204,6 +213,55 @@ def test_parts_meet_the_internal_certificate_whatever_visitors_are_shown(planned
     conf = text(planned(stack()), "gateway", "/etc/maia/nginx.conf")
     own = conf[conf.index("server_name gateway;") :]
     assert "ssl_certificate /run/secrets/tls.crt;" in own[: own.index("location")]
+
+
+@pytest.fixture
+def internal(tmp_path: Path) -> Iterator[int]:
+    """A port on loopback that shows a certificate of the internal CA, as the gateway does."""
+    pem = tmp_path / "served.pem"
+    pem.write_text("".join(certificate.issue(["maia.example.org"], *certificate.authority("local"))))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    plain, _ = listener.accept()
+                    with plain, suppress(OSError):
+                        context.wrap_socket(plain, server_side=True).close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def shown(plan: Plan, hours: float) -> Expect:
+    """What the check finds, the client having run for so long."""
+    started = f"{datetime.now(UTC) - timedelta(hours=hours):%Y-%m-%dT%H:%M:%S.%fZ}"
+    fact = ContainerFact({"State": {"StartedAt": started}}, {})
+    facts = Facts(dict.fromkeys((c.name for c in plan.containers), fact), {}, (), frozenset(), "")
+    served_until(Case("until", plan.names[0]), plan, facts, expect := Expect())
+    return expect
+
+
+def test_the_internal_certificate_is_what_is_expected_where_no_directory_is_named(
+    planned: Planned, internal: int
+) -> None:
+    plan = planned({"gateway": {"names": ["maia.example.org"], "https": internal}})
+    assert shown(plan, 9).observed.startswith("MAIA local internal CA, until ")
+
+
+def test_the_internal_certificate_is_told_for_an_hour_and_then_a_failure_where_one_is(
+    planned: Planned, internal: int
+) -> None:
+    values = stack()
+    values["gateway"]["https"] = internal
+    plan = planned(values)
+    with pytest.raises(pytest.skip.Exception, match=f"MAIA local internal CA, until .*none has come from {DIRECTORY}"):
+        shown(plan, 0.9)
+    with pytest.raises(pytest.fail.Exception, match=f"expected one from {DIRECTORY}"):
+        shown(plan, 1.1)
 
 
 @pytest.mark.parametrize(("part", "script"), [("acme", "renew.sh"), ("gateway", "serve.sh"), ("gateway", "start.sh")])
