@@ -130,6 +130,7 @@ def test_a_certificate_is_obtained_through_the_exit_proxy_and_every_check_accept
         assert str(row.observed).startswith("Pebble Intermediate CA")
         assert found[f"tls[{name}-name]"].outcome == "passed"
     assert "certificate: Pebble Intermediate CA" in certified.maia("status").stdout
+    assert "nothing to change" in certified.maia("preview").stdout
 
 
 def test_its_client_is_let_out_to_the_directory_alone(certified: Appliance, outside: Directory) -> None:
