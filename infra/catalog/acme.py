@@ -14,6 +14,9 @@ ISSUED = "/srv/acme"
 """What the gateway sees of this part: the certificate with its key, and answers to challenges. The account's key and
 what else the client keeps are in a volume of this part's alone."""
 
+ROOTS = File(path="/etc/maia/roots.pem", template="acme/roots.pem.j2")
+"""What a private directory and its certificates are trusted by."""
+
 SERVICE = Service(
     name="acme",
     title="ACME: the gateway's certificate from outside",
@@ -36,12 +39,11 @@ SERVICE = Service(
 
 def client(acme: Acme) -> Service:
     """The client, as this stack's directory needs it."""
-    roots = "/etc/maia/roots.pem"
     return replace(
         SERVICE,
         secrets=(BINDING,) if acme.key_id else (),
-        files=(*SERVICE.files, *((File(path=roots, template="acme/roots.pem.j2"),) if acme.roots else ())),
-        env={"REQUESTS_CA_BUNDLE": roots} if acme.roots else {},
+        files=(*SERVICE.files, *((ROOTS,) if acme.roots else ())),
+        env={"REQUESTS_CA_BUNDLE": ROOTS.path} if acme.roots else {},
     )
 
 
@@ -50,18 +52,12 @@ def server(gateway: Service) -> Service:
     return replace(
         gateway,
         files=(*gateway.files, File(path="/etc/maia/serve.sh", template="gateway/serve.sh.j2")),
-        volumes=(Volume(name="issued", path=ISSUED, part=SERVICE.name),),
+        volumes=(*gateway.volumes, Volume(name="issued", path=ISSUED, part=SERVICE.name)),
     )
 
 
 def prober(blackbox: Service, acme: Acme) -> Service:
     """The prober, trusting what the directory issues beside the internal CA, whichever is served."""
-    trusted = {"SSL_CERT_DIR": "/etc/maia"}
-    if not acme.roots:
-        return replace(blackbox, env=trusted)
-    roots = "/etc/maia/roots.pem"
-    return replace(
-        blackbox,
-        env={**trusted, "SSL_CERT_FILE": roots},
-        files=(*blackbox.files, File(path=roots, template="acme/roots.pem.j2")),
-    )
+    trusted = {"SSL_CERT_DIR": "/etc/maia"} | ({"SSL_CERT_FILE": ROOTS.path} if acme.roots else {})
+    files = (ROOTS,) if acme.roots else ()
+    return replace(blackbox, env=blackbox.env | trusted, files=(*blackbox.files, *files))
