@@ -32,6 +32,11 @@ def user(part: Container, fact: ContainerFact) -> Pair:
     return {(*p.uids, *p.gids) for p in processes}, {(uid, gid)}
 
 
+def groups(part: Container, fact: ContainerFact) -> Pair:
+    """Beside its own, just those of the parts whose files it reads."""
+    return sorted(int(group) for group in fact.host["GroupAdd"] or ()), sorted(part.groups)
+
+
 def readonly(part: Container, fact: ContainerFact) -> Pair:
     return fact.host["ReadonlyRootfs"], True
 
@@ -127,7 +132,7 @@ def scratch(part: Container, fact: ContainerFact) -> Pair:
 RULES: Mapping[str, Callable[[Container, ContainerFact], Pair]] = {
     rule.__name__.replace("_", "-"): rule
     for rule in (
-        *(image, user, readonly, capabilities, powerless, no_new_privileges, seccomp, memory, cpus, pids),
+        *(image, user, groups, readonly, capabilities, powerless, no_new_privileges, seccomp, memory, cpus, pids),
         *(
             shared_memory,
             restart,
@@ -182,7 +187,10 @@ def test_mounts(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect
         planned["/run/secrets"] = (str(folder / "secrets"), False)
     if part.socket:
         planned[part.socket] = (str(site.sockets(plan.stack) / part.part), True)
-    planned |= {mount.path: (mount.volume, mount.part == part.part) for mount in part.mounts}
+    planned |= {path: (str(site.sockets(plan.stack) / other), False) for other, path in part.sockets.items()}
+    if part.archive:
+        planned[part.archive] = (str(site.archive(plan.stack, plan.backup.folder)), True)
+    planned |= {mount.path: (mount.volume, mount.writable) for mount in part.mounts}
     found = facts.container(part.name).inspect["Mounts"]
     expect({m["Destination"]: (m.get("Name") or m["Source"], m["RW"]) for m in found if m["Type"] != "tmpfs"}, planned)
 

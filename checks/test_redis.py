@@ -13,7 +13,7 @@ from checks.probing import Probes
 from infra.plan import Plan
 from infra.site import Site
 
-FIXED = {"default", "admin", "health"}
+FIXED = {"default", "admin", "backup", "health"}
 SETTINGS = {
     "appendonly": "yes",
     "enable-debug-command": "no",

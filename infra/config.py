@@ -126,6 +126,20 @@ class App(Source):
         return self
 
 
+class Backup(Strict):
+    """Recovery points: where, when and for how long."""
+
+    folder: Annotated[str, Field(pattern=r"^/.")] | None = Field(
+        default=None, description="Absolute path, best on another disk; left out, a folder of the site."
+    )
+    at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] | None = Field(
+        default="02:30", description="Time of day of the daily point, UTC; null for none."
+    )
+    days: Annotated[int, Field(ge=1, le=3650, strict=True)] = Field(
+        default=14, description="How long points are kept, and the WAL that leads to any moment between them."
+    )
+
+
 class Config(Strict):
     """One stack."""
 
@@ -133,6 +147,7 @@ class Config(Strict):
     running: Annotated[bool, Field(strict=True)] = Field(default=True, description="false: data kept, nothing runs.")
     subnet: IPv4Network = Field(default=IPv4Network("10.61.0.0/20"), description="A /20 that the zones share.")
     gateway: Gateway = Gateway()
+    backup: Backup = Backup()
     parts: dict[PartName, Settings] = Field(default={})
     apps: dict[PartName, App] = Field(default={})
     egress: dict[PartName, list[Destination]] = Field(

@@ -7,6 +7,7 @@ the parts over, and only then removes the old one: a create-before-delete replac
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets as random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ def generate() -> str:
 def tagged(name: str, secret: str, separator: str) -> str:
     """The login of ``name`` while its secret is ``secret``."""
     return f"{name}{separator}{hashlib.sha256(secret.encode()).hexdigest()[:8]}"
+
+
+def derived(key: str, purpose: str) -> str:
+    """A key for one purpose, which tells nothing of ``key`` or of the others made from it."""
+    return hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
 
 def refuse_weak(name: str, secret: str) -> None:

@@ -1,8 +1,8 @@
 """Templates to files: what a part mounts, computed from the whole plan.
 
 Every template sees ``plan``, ``part`` (its ``Container``), ``address(part, zone)`` and ``dashboard(name)`` (Grafana's
-JSON). Only files under ``/run/secrets`` also see ``secret(name)`` and ``credential(kind)``, so no configuration file
-can hold one.
+JSON). Only files under ``/run/secrets`` also see ``secret(name)``, ``secrets`` and ``credential(kind)``, so no
+configuration file can hold one.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def _environment() -> Environment:
     )
     environment.filters["sha256"] = lambda text: hashlib.sha256(text.encode()).hexdigest()
     environment.filters["password_hash"] = _password_hash
+    environment.filters["derived"] = credentials.derived
     environment.filters["tagged"] = lambda secret, name, separator: credentials.tagged(name, secret, separator)
     return environment
 
@@ -74,7 +75,8 @@ def render(file: File, plan: Plan, part: Container, secrets: Mapping[str, str] |
         "dashboard": dashboards.dashboard,
     }
     if file.secret:
-        allowed = {name: value for name, value in (secrets or {}).items() if name in part.secrets}
+        allowed = {n: value for n, value in (secrets or {}).items() if part.custodian or n in part.secrets}
+        context["secrets"] = allowed
         context["secret"] = allowed.__getitem__
         context["credential"] = credentials.of_part(plan, part.part, allowed)
     try:

@@ -62,6 +62,14 @@ class Site:
         """Reports of checks."""
         return self.root / "evidence" / stack
 
+    def archive(self, stack: str, folder: str = "") -> Path:
+        """Recovery points: in the owner's ``folder``, or else here, on the disk they are to outlive."""
+        return Path(folder) / stack if folder else self.root / "archive" / stack
+
+    def unfinished(self, stack: str) -> Path:
+        """There while the stack's volumes hold half of a point."""
+        return self.root / "locks" / f"{stack}.restoring"
+
     def lock(self, stack: str) -> Path:
         """Held by the one verb that may change the stack."""
         return self.root / "locks" / f"{stack}.lock"

@@ -126,6 +126,7 @@ def _values(https: int, http: int, subnet: str) -> dict[str, Any]:
         "version": 1,
         "subnet": subnet,
         "gateway": {"names": ["localhost"], "https": https, "http": http},
+        "backup": {"at": None},
         "parts": {"postgres": {"memory": 512}, "redis": {"memory": 128}, "minio": {"memory": 512}},
     }
 
@@ -155,9 +156,11 @@ def small(root: Path) -> Iterator[Appliance]:
     quiet = ("alertmanager", "node-exporter", "blackbox-exporter", "exit")
     made.values["parts"] |= {name: {"enabled": False} for name in quiet}
     made.write()
-    yield made
-    if any(not left.startswith("path") for left in made.leftovers()) and made.site.stack_file(made.name).exists():
-        made.maia("destroy", "--yes", made.name)
+    try:
+        yield made
+    finally:
+        if any(not left.startswith("path") for left in made.leftovers()) and made.site.stack_file(made.name).exists():
+            made.maia("destroy", "--yes", made.name)
 
 
 @pytest.fixture

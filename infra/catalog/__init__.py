@@ -5,6 +5,7 @@ from __future__ import annotations
 from infra.catalog import (
     acme,
     alertmanager,
+    backup,
     blackbox_exporter,
     exit_proxy,
     gateway,
@@ -26,6 +27,7 @@ SERVICES: tuple[Service, ...] = (
     redis.SERVICE,
     minio.SERVICE,
     s3.SERVICE,
+    backup.SERVICE,
     exit_proxy.SERVICE,
     prometheus.SERVICE,
     alertmanager.SERVICE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from infra.acme import Acme
-from infra.catalog.model import File, Health, Limits, Service, Volume, Zone
+from infra.catalog.model import File, Health, Limits, Service, Share, Volume, Zone
 
 BINDING = "acme-eab"
 """The key of an external account binding: the directory gives it to the owner, so it is never generated."""
@@ -52,7 +52,7 @@ def server(gateway: Service) -> Service:
     return replace(
         gateway,
         files=(*gateway.files, File(path="/etc/maia/serve.sh", template="gateway/serve.sh.j2")),
-        volumes=(*gateway.volumes, Volume(name="issued", path=ISSUED, part=SERVICE.name)),
+        shares=(*gateway.shares, Share(part=SERVICE.name, path=ISSUED, volume="issued")),
     )
 
 

@@ -16,5 +16,5 @@ SERVICE = Service(
     scratch=("/tmp", "/run/squid", "/var/spool/squid"),
     # Healthy is to answer and to refuse: a proxy that lets this through is broken.
     health=probes.http(3128, "http://refused.invalid/", status=403),
-    limits=Limits(memory=256, cpus=1),
+    limits=Limits(memory=160, cpus=1),
 )

@@ -24,7 +24,7 @@ SERVICE = Service(
     scratch=("/tmp", "/run/nginx"),
     probe=Probe(module="https", target="https://{ops}:8443/healthz"),
     health=probes.http(8081, "/healthz", contains="ok"),
-    limits=Limits(memory=256, cpus=2),
+    limits=Limits(memory=128, cpus=2),
     root=True,
     capabilities=("NET_ADMIN", "SETGID", "SETPCAP", "SETUID"),
     deviations=(

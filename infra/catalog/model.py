@@ -55,8 +55,17 @@ class Volume:
 
     name: str
     path: str
-    part: str = ""
-    """Whose it is, where it is another part's: then it is read here, never written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What another part keeps, seen by this one too: a volume of its, or (where none is named) its socket folder."""
+
+    part: str
+    path: str
+    volume: str = ""
+    writable: bool = False
+    """A socket is spoken to either way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +204,13 @@ class Service:
     certificate: tuple[str, ...] = ()
     """DNS names of a TLS certificate from the internal CA, as /run/secrets/tls.{crt,key}."""
     volumes: tuple[Volume, ...] = ()
+    shares: tuple[Share, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Parts whose files its processes may read, by their group."""
+    archive: str = ""
+    """Where it sees the owner's folder of recovery points."""
+    custodian: bool = False
+    """Whether its secret files may hold every secret of the stack: what keeps them for the day of a loss."""
     scratch: tuple[str, ...] = ("/tmp",)
     """tmpfs mounts, owned by the part's user."""
     socket: str = ""

@@ -18,7 +18,7 @@ SERVICE = Service(
         File(path="/run/secrets/fixed.acl", template="redis/fixed.acl.j2"),
         File(path="/run/secrets/health", template="redis/health.j2"),
     ),
-    secrets=("redis-admin", "redis-health"),
+    secrets=("redis-admin", "redis-backup", "redis-health"),
     volumes=(Volume(name="data", path="/data"),),
     socket="/run/redis",
     health=Health(

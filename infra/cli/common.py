@@ -97,6 +97,16 @@ def locked(stack: Stack, verb: str) -> Iterator[None]:
         yield
 
 
+def size(count: int) -> str:
+    """Bytes for people."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
 def show(renderable: RenderableType) -> None:
     """Print a table; off a terminal as wide as it wants to be, so that it can be searched."""
     from rich.console import Console

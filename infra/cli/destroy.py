@@ -12,6 +12,7 @@ from infra.errors import MaiaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from infra.stack import Stack
 
@@ -39,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
                     leftovers.refuse_foreign(stack.name)
             with progress.step("leftovers") as say:
                 leftovers.remove_all(stack.name, say)
-                _remove_files(stack, say)
+                kept = _remove_files(stack, say)
                 engine.remove_stack()
                 stack.file.unlink(missing_ok=True)
         stack.site.lock(stack.name).unlink(missing_ok=True)
-    print(f"nothing of {stack.name} is left")
+    print(f"nothing of {stack.name} is left" + (f" but its recovery points in {kept}" if kept else ""))
     return 0
 
 
@@ -55,13 +56,22 @@ def _confirm(name: str, typed: str | None) -> None:
                 where="destroy",
                 mend=f"maia destroy --stack {name} --yes {name}",
             )
-        print(f"This removes the stack {name} with all of its data, secrets and backups' keys, for good.")
+        print(f"This removes the stack {name} with all of its data, its secrets and the key of its points, for good.")
         typed = input("Type the stack's name to go on: ").strip()
     if typed != name:
         raise MaiaError(f"{typed!r} is not the stack's name, nothing was removed", where="destroy", mend=f"type {name}")
 
 
-def _remove_files(stack: Stack, say: Callable[[str], None]) -> None:
+def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
+    """Remove what is in the site folder, recovery points among it.
+
+    Returns:
+        A folder of points that the owner named elsewhere, which stays.
+    """
     say("removing its files")
-    for folder in (stack.site.files(stack.name), stack.site.sockets(stack.name), stack.site.evidence(stack.name)):
+    site, name = stack.site, stack.name
+    for folder in (site.files(name), site.sockets(name), site.evidence(name), site.archive(name)):
         shutil.rmtree(folder, ignore_errors=True)
+    site.unfinished(name).unlink(missing_ok=True)
+    elsewhere = stack.config.backup.folder
+    return site.archive(name, elsewhere) if elsewhere else None

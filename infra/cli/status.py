@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import health, served
+    from infra import health, recovery, served
 
     stack = common.started(args)
     plan, client = stack.plan, health.client()
@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         _watch(plan, lambda: health.states(plan, client))
     else:
         common.show(_table(plan, states))
+        if plan.has(recovery.PART):
+            print(f"backups: {recovery.where(stack)}")
         for absent in plan.absent:
             print(f"absent: {absent.part}: {absent.reason}")
         if told := served.told(plan, client):

@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> int:
 
 def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
     """Everything before the engine's turn: preflight, Docker, engine, images, secrets."""
-    from infra import initialise, leftovers, preflight
+    from infra import initialise, leftovers, preflight, recovery
     from infra.stack import Stack
 
+    recovery.refuse_unfinished(stack)
     with progress.step("preflight") as say:
         preflight.check(stack.plan, stack.site, say)
     if preflight.missing():
@@ -108,7 +109,7 @@ def _images(stack: Stack, progress: Progress) -> None:
 
 
 def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
-    from infra import health, served
+    from infra import health, recovery, served
 
     plan = stack.plan
     changed = ", ".join(f"{count} {what}" for what, count in sorted(outcome.counts.items()) if what != "same")
@@ -122,5 +123,8 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
     if told := served.told(plan, health.client()):
         print(f"shows:   {told}")
     print(f"trust:   {stack.site.files(stack.name) / 'gateway' / 'config' / 'ca.crt'} is the CA for your browser")
+    if plan.has(recovery.PART):
+        print(f"backups: {recovery.where(stack)}")
+        print(f"keep:    the recovery key, off this machine: `maia secrets show recovery --stack {stack.name}`")
     for absent in plan.absent:
         print(f"absent:  {absent.part}: {absent.reason}")

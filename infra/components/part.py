@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -15,8 +16,8 @@ from infra import credentials
 from infra.components.certificate import Certificate
 from infra.components.files import Files, Folder
 from infra.components.started import Finished, Started
-from infra.plan import Container, Plan
-from infra.plan.model import Mount
+from infra.errors import MaiaError
+from infra.plan import Container, Mount, Plan
 from infra.render import render
 from infra.site import Site
 
@@ -80,6 +81,16 @@ class Part(pulumi.ComponentResource):
                 opts=self._child,
             )
             mounts.append(_bind(socket.path, container.socket, read_only=False))
+        sockets = context.site.sockets(context.plan.stack)
+        mounts += [_bind(str(sockets / part), path) for part, path in container.sockets.items()]
+        if container.archive:
+            archive = Folder(
+                f"{container.part}-archive",
+                path=_archive(context),
+                user=container.user,
+                opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            )
+            mounts.append(_bind(archive.path, container.archive, read_only=False))
         mounts += [self._volume(mount) for mount in container.mounts]
         if container.migrate:
             needs = [*needs, self._migration(mounts, needs)]
@@ -151,9 +162,8 @@ class Part(pulumi.ComponentResource):
                 # Removing a part never removes what it kept; `maia destroy` does, by name.
                 opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
             )
-        foreign = mount.part != self.plan.part
         return docker.ContainerMountArgs(
-            type="volume", source=known[name].name, target=mount.path, read_only=foreign or None
+            type="volume", source=known[name].name, target=mount.path, read_only=not mount.writable or None
         )
 
     def _container(
@@ -228,6 +238,7 @@ class Part(pulumi.ComponentResource):
             "image": part.image_id,
             "envs": self._environment(),
             "user": "0:0" if part.root else part.user,
+            "group_adds": [str(group) for group in part.groups] or None,
             "read_only": True,
             "capabilities": docker.ContainerCapabilitiesArgs(
                 drops=["ALL"], adds=[f"CAP_{name}" for name in part.capabilities]
@@ -272,6 +283,14 @@ class Part(pulumi.ComponentResource):
             return plain + [f"{key}={_wired(credential, what)}" for key, what in part.wire.items()]
 
         return pulumi.Output.secret(context.secrets.apply(fill))
+
+
+def _archive(context: Context) -> Path:
+    """The folder of recovery points; the owner's must be there, or points would go where a disk should be mounted."""
+    folder = context.plan.backup.folder
+    if folder and not Path(folder).is_dir():
+        raise MaiaError(f"{folder} is not there", where="maia:backup.folder", mend="mount it, or name another folder")
+    return context.site.archive(context.plan.stack, folder)
 
 
 def _duration(seconds: int) -> str:

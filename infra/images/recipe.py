@@ -31,7 +31,7 @@ class Strict(BaseModel):
 
 
 class User(Strict):
-    """Who the container runs as; ids are fixed and belong to one image alone, so volumes keep their owner."""
+    """Who the container runs as; ids are fixed and belong to one user alone, so volumes keep their owner."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     uid: Annotated[int, Field(ge=700, le=799)]
@@ -168,15 +168,15 @@ def load(file: Path, kind: type[AnyRecipe]) -> AnyRecipe:
 
 
 def load_all(folder: Path = FOLDER) -> dict[str, Recipe]:
-    """All images by name; ids of users belong to one image each."""
+    """All images by name; ids belong to one user each, whom images share that work on the same files."""
     recipes = [load(file, Recipe) for file in sorted(folder.glob("*.yaml")) if file.stem != BASE]
-    owners: dict[int, str] = {}
+    owners: dict[int, Recipe] = {}
     for recipe in recipes:
         for number in {recipe.user.uid, recipe.user.gid}:
-            other = owners.setdefault(number, recipe.name)
-            if other != recipe.name:
+            other = owners.setdefault(number, recipe)
+            if other.user != recipe.user:
                 where = f"{folder.name}/{recipe.name}.yaml: user"
-                raise MaiaError(f"{number} belongs to {other}", where=where, mend="take a free id")
+                raise MaiaError(f"{number} belongs to {other.name}", where=where, mend="take a free id")
     return {recipe.name: recipe for recipe in recipes}
 
 

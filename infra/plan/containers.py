@@ -40,6 +40,8 @@ def container(
     wire: dict[str, str] = {**app.wire} if app else {}
     places = slots(config, services)
     needs = service.needs
+    # A part that the owner disabled keeps nothing to see.
+    shares = [share for share in service.shares if share.part in services]
     credentials = [
         f"{service.name}-{kind}"
         for kind, need in (("postgres", needs.database), ("redis", needs.redis), ("s3", needs.buckets))
@@ -68,15 +70,29 @@ def container(
         certificate=service.certificate,
         secrets=tuple(sorted({*service.secrets, *credentials})),
         mounts=tuple(
-            Mount(
-                volume=f"maia-{stack}-{volume.part or service.name}-{volume.name}",
-                path=volume.path,
-                part=volume.part or service.name,
-            )
+            Mount(volume=f"maia-{stack}-{service.name}-{volume.name}", path=volume.path, part=service.name)
             for volume in service.volumes
+        )
+        + tuple(
+            Mount(
+                volume=f"maia-{stack}-{share.part}-{share.volume}",
+                path=share.path,
+                part=share.part,
+                writable=share.writable,
+            )
+            for share in shares
+            if share.volume
         ),
         scratch=service.scratch,
         socket=service.socket,
+        sockets={share.part: share.path for share in shares if not share.volume},
+        groups=tuple(
+            int(images[services[name].image].user.partition(":")[2])
+            for name in service.groups
+            if name in services and services[name].image in images
+        ),
+        archive=service.archive,
+        custodian=service.custodian,
         health=service.health,
         memory=memory,
         shared_memory=memory // 4 if limits.shared else 0,

@@ -72,6 +72,8 @@ class Mount:
     volume: str
     path: str
     part: str
+    """Whose it is."""
+    writable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,13 @@ class Container:
     mounts: tuple[Mount, ...]
     scratch: tuple[str, ...]
     socket: str
+    sockets: dict[str, str]
+    """Part to where its socket folder is seen here."""
+    groups: tuple[int, ...]
+    """Of other parts, whose files it reads."""
+    archive: str
+    """Where the folder of recovery points is seen here; empty where it is not."""
+    custodian: bool
     health: Health
     memory: int
     shared_memory: int
@@ -195,6 +204,17 @@ class Acme:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackupPolicy:
+    """When recovery points are made, where, and for how long they are kept."""
+
+    folder: str
+    """Absolute, on this machine; empty for one in the site folder."""
+    at: str
+    """Time of day, ``HH:MM`` UTC; empty for never."""
+    days: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     stack: str
     running: bool
@@ -213,6 +233,9 @@ class Plan:
     acme: Acme | None
     """Absent: the gateway serves the internal CA's certificate."""
     absent: tuple[Absent, ...]
+    backup: BackupPolicy
+    settings: dict[str, Any]
+    """The stack file's own keys, as they were given: with the secrets, all that makes this stack again."""
     secrets: tuple[str, ...]
     """Names of every secret the stack needs."""
 

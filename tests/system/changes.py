@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import threading
@@ -32,6 +33,39 @@ def another_port(_world: World, body: dict[str, Any]) -> None:
     """The plain listener on one more address."""
     bindings = body["HostConfig"]["PortBindings"]["8080/tcp"]
     bindings.append({**bindings[0], "HostIp": "127.0.0.2"})
+
+
+@contextmanager
+def failed_point(world: World) -> Iterator[None]:
+    """The last point failed, or so the part remembers."""
+    status, kept = "/data/status.json", "/data/kept.json"
+    _in_backup(world, f'mv {status} {kept}; echo \'{{"point_error": "planted"}}\' > {status}')
+    try:
+        yield
+    finally:
+        _in_backup(world, f"rm {status}; mv {kept} {status}")
+
+
+@contextmanager
+def archive_shut(world: World) -> Iterator[None]:
+    """The archive takes no WAL any more, and a segment waits since an hour."""
+    folder, waiting = world.site.archive(world.stack.name), "/var/spool/pgbackrest/0*"
+    owner = folder.stat().st_uid
+    os.chown(folder, 0, 0)
+    try:
+        world.sql("create table maia_check_mutation ()", "drop table maia_check_mutation", "select pg_switch_wal()")
+        until(lambda: _in_backup(world, f"ls {waiting}") == 0, "a segment waits")
+        _in_backup(world, f"touch -d '1 hour ago' {waiting}")
+        yield
+    finally:
+        os.chown(folder, owner, owner)
+        until(lambda: _in_backup(world, f"ls {waiting}") != 0, "the spool is empty")
+
+
+def _in_backup(world: World, script: str) -> int:
+    """As the part's own user, to whom the files belong; the exit code."""
+    done: Any = world.container("backup").exec_run(["sh", "-c", script])
+    return int(done.exit_code)
 
 
 @contextmanager

@@ -109,6 +109,7 @@ def as_planned(part: Container) -> ContainerFact:
         },
         "HostConfig": {
             "ReadonlyRootfs": True,
+            "GroupAdd": [str(group) for group in part.groups] or None,
             "CapDrop": ["ALL"],
             "CapAdd": [f"CAP_{name}" for name in part.capabilities] or None,
             "SecurityOpt": ["no-new-privileges:true"],
@@ -144,6 +145,7 @@ def test_a_container_as_planned_is_green(planned: Planned) -> None:
 
 HOST: dict[str, tuple[str, Any]] = {
     "readonly": ("ReadonlyRootfs", False),
+    "groups": ("GroupAdd", ["703"]),
     "capabilities": ("CapAdd", ["CAP_NET_RAW"]),
     "no-new-privileges": ("SecurityOpt", []),
     "seccomp": ("SecurityOpt", ["no-new-privileges:true", "seccomp=unconfined"]),

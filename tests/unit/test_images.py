@@ -47,14 +47,16 @@ def test_a_wrong_recipe_is_refused_with_its_file_and_key(tmp_path: Path, text: s
         assert word in said
 
 
-def test_two_images_may_not_share_a_user_id(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(PLAIN)
-    assert "790 belongs to a" in refused(tmp_path, PLAIN)
+def test_two_users_may_not_share_an_id_and_two_images_may_share_a_user(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(PLAIN)
+    assert set(recipe.load_all(tmp_path)) == {"a", "b"}
+    assert "790 belongs to a" in refused(tmp_path, PLAIN.replace("name: x", "name: y"))
 
 
 def test_every_image_of_ours_has_a_user_of_its_own_who_is_not_root() -> None:
     recipes = recipe.load_all()
-    assert len({each.user.uid for each in recipes.values()}) == len(recipes)
+    assert len({each.user.uid for each in recipes.values()}) == len({each.user for each in recipes.values()})
     assert all(each.config()["User"] == f"{each.user.uid}:{each.user.gid}" for each in recipes.values())
     assert all(each.user.uid >= 700 for each in recipes.values())
 

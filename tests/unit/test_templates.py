@@ -115,7 +115,7 @@ def test_redis_keeps_only_hashes_and_the_default_user_is_off() -> None:
     fixed = text(FULL, "redis", "/run/secrets/fixed.acl")
     assert fixed.startswith("user default off ")
     assert not [value for value in SECRETS.values() if value in fixed]
-    assert re.findall(r"^user (\S+) on #[0-9a-f]{64} ", fixed, re.MULTILINE) == ["admin", "health"]
+    assert re.findall(r"^user (\S+) on #[0-9a-f]{64} ", fixed, re.MULTILINE) == ["admin", "backup", "health"]
 
 
 def test_redis_start_puts_fixed_users_back_and_keeps_the_others(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""The archive of Postgres: pgBackRest, and its WAL."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from typing import Any, Literal
+
+from app.backup.command import Failed, Say, run
+from app.backup.places import ARCHIVE, SECRETS, STANZA_LOCK
+
+Kind = Literal["full", "diff", "incr"]
+
+STANZA = "main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """One backup of the cluster's files."""
+
+    label: str
+    kind: Kind
+    made: datetime
+    size: int
+    """Bytes of the cluster."""
+    added: int
+    """Bytes that it added to the archive."""
+    timeline: int
+
+
+def pgbackrest(*words: str, say: Say | None = None, user: str | None = None) -> str:
+    command = ("pgbackrest", *words, f"--config={SECRETS / 'pgbackrest.conf'}", f"--stanza={STANZA}")
+    return run(command, say=say, user=user)
+
+
+def prepare() -> None:
+    """Make the stanza where there is none: by the shipper or by a job, whoever comes first.
+
+    Only then, because pgBackRest makes no stanza while a backup runs.
+    """
+    with STANZA_LOCK.open("a") as lock:
+        flock(lock, LOCK_EX)
+        if not (ARCHIVE / "postgres" / "archive" / STANZA / "archive.info").exists():
+            pgbackrest("stanza-create")
+
+
+def make(kind: Kind, say: Say) -> Backup:
+    """Back the cluster's files up; files already there by checksum are not sent again."""
+    pgbackrest("backup", f"--type={kind}", say=lambda line: say(short(line)))
+    return backups()[-1]
+
+
+def backups() -> list[Backup]:
+    """Every backup that is whole, the oldest first."""
+    stanzas = json.loads(pgbackrest("info", "--output=json"))
+    found = stanzas[0]["backup"] if stanzas else []
+    return [_read(backup) for backup in found if not backup["error"]]
+
+
+def _read(backup: Mapping[str, Any]) -> Backup:
+    return Backup(
+        label=backup["label"],
+        kind=backup["type"],
+        made=datetime.fromtimestamp(backup["timestamp"]["stop"], UTC),
+        size=backup["info"]["size"],
+        added=backup["info"]["repository"]["delta"],
+        timeline=int(backup["archive"]["start"][:8], 16),
+    )
+
+
+def push(segment: Path) -> None:
+    """Take one WAL segment into the archive, checksummed; one that is there already must be the same."""
+    pgbackrest("archive-push", str(segment), "--log-level-console=warn")
+
+
+def verify(say: Say) -> None:
+    """Read every file of the archive again and compare it with its checksum.
+
+    Raises:
+        Failed: one differs or is missing.
+    """
+    told = pgbackrest("verify", "--output=text", "--verbose", say=lambda line: say(short(line)))
+    if "status: ok" not in told:
+        raise Failed("the archive of Postgres is damaged: " + " | ".join(told.split("\n")[-8:]))
+
+
+def short(line: str) -> str:
+    """A line of the log without its time, its process, and the options that a command begins with."""
+    return re.sub(r"^\S+ \S+ P\d+\s+\w+: |(?<=command begin) .*", "", line)

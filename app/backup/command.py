@@ -1,0 +1,65 @@
+"""The tools, run as programs: their last words are the error."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+Say = Callable[[str], None]
+
+LINES = 6
+"""How many of a failed program's last lines are told."""
+
+
+class Failed(Exception):
+    """Something did not work; one line that says what."""
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    stdin: str | None = None,
+    say: Say | None = None,
+    codes: Sequence[int] = (0,),
+    user: str | None = None,
+) -> str:
+    """Run it to its end.
+
+    Args:
+        stdin: text for its standard input; the only way in for a secret.
+        say: told each line as it comes.
+        codes: exit codes that are no failure.
+        user: whom to run it as, with that user's group alone.
+
+    Returns:
+        What it wrote to standard output.
+
+    Raises:
+        Failed: another exit code, with the last lines of standard error, or of the output where that is empty.
+    """
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if say is None else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+    )
+    if say is None:
+        out, err = process.communicate(stdin)
+    else:
+        assert process.stdout
+        kept = []
+        for line in process.stdout:
+            kept.append(line)
+            say(line.strip())
+        process.wait()
+        out, err = "".join(kept), ""
+    if process.returncode not in codes:
+        last = [line.strip() for line in (err or out).splitlines() if line.strip()][-LINES:]
+        raise Failed(f"{Path(command[0]).name} {command[1]}: {' | '.join(last) or f'exit code {process.returncode}'}")
+    return out

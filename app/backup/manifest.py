@@ -1,0 +1,167 @@
+"""What ties a point together; a point exists once its manifest is in the archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.backup import vault
+from app.backup.command import Failed
+from app.backup.digest import Table
+from app.backup.places import MANIFESTS, POINT
+
+VERSION = 1
+TAG = "point"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    tables: dict[str, Table]
+    sequences: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres:
+    label: str
+    """The pgBackRest backup that a restore begins with."""
+    kind: str
+    made: str
+    """When that backup ended, ISO 8601 UTC."""
+    restore_point: str
+    lsn: str
+    timeline: int
+    next_transaction: int
+    fenced: bool
+    size: int
+    """Bytes of the cluster."""
+    added: int
+    """Bytes this point's backup added to the archive."""
+    databases: dict[str, Database]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    snapshot: str
+    tree: str
+    files: int
+    bytes: int
+    added: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    version: int = VERSION
+    id: str
+    stack: str
+    moment: str
+    """The cut, ISO 8601 UTC: rows are as they were then, objects at least as late."""
+    seconds: float
+    """How long it took to make."""
+    release: str
+    plan: str
+    """Hash of the plan."""
+    images: dict[str, str]
+    """Part to image id."""
+    postgres: Postgres
+    objects: Objects | None
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of what stands beside the manifest: Redis's data, settings, secrets, plan."""
+
+    @property
+    def size(self) -> int:
+        """Bytes a restore needs."""
+        return self.postgres.size + (self.objects.bytes if self.objects else 0)
+
+    @property
+    def added(self) -> int:
+        """Bytes it took in the archive, WAL apart."""
+        return self.postgres.added + (self.objects.added if self.objects else 0)
+
+    def data(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Manifest:
+        """Read one.
+
+        Raises:
+            Failed: a later release wrote it.
+        """
+        data = json.loads(text)
+        if data["version"] > VERSION:
+            raise Failed(f"the point {data['id']} has format {data['version']}, this release reads up to {VERSION}")
+        postgres = data["postgres"]
+        databases = {
+            name: Database(
+                tables={table: Table(**found) for table, found in each["tables"].items()}, sequences=each["sequences"]
+            )
+            for name, each in postgres["databases"].items()
+        }
+        objects = Objects(**data["objects"]) if data["objects"] else None
+        return cls(**data | {"postgres": Postgres(**postgres | {"databases": databases}), "objects": objects})
+
+
+def new_id(now: datetime) -> str:
+    return now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def store(manifest: Manifest) -> None:
+    """Make the point exist: from here on it can be restored."""
+    (POINT / "manifest.json").write_text(json.dumps(manifest.data(), indent=1, sort_keys=True))
+    vault.keep((POINT,), (TAG, manifest.id))
+
+
+def ids() -> dict[str, str]:
+    """Every point's id and its snapshot, the oldest first."""
+    found = {}
+    for snapshot in vault.snapshots(TAG):
+        named = [tag for tag in snapshot.tags if re.fullmatch(r"\d{8}T\d{6}Z", tag)]
+        found[named[0]] = snapshot.id
+    return found
+
+
+def points() -> list[Manifest]:
+    """Every point of the archive, the oldest first; what was read once is remembered."""
+    MANIFESTS.mkdir(parents=True, exist_ok=True)
+    known = ids()
+    for path in MANIFESTS.glob("*.json"):
+        if path.stem not in known.values():
+            path.unlink()
+    return [_read(snapshot) for snapshot in known.values()]
+
+
+def _read(snapshot: str) -> Manifest:
+    path = MANIFESTS / f"{snapshot}.json"
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(vault.dump(snapshot, POINT / "manifest.json"))
+        partial.replace(path)
+    return Manifest.parse(path.read_text())
+
+
+def find(name: str) -> Manifest:
+    """The point of that id, or the newest for ``latest``.
+
+    Raises:
+        Failed: there is none.
+    """
+    found = points()
+    if not found:
+        raise Failed("the archive holds no point yet")
+    for each in found:
+        if each.id == name:
+            return each
+    if name == "latest":
+        return found[-1]
+    raise Failed(f"no point {name!r}; there are {found[0].id} to {found[-1].id}")

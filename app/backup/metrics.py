@@ -1,0 +1,78 @@
+"""What Prometheus is told about recovery points."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.backup import places, status
+from app.backup.places import ARCHIVE
+from app.backup.wal import Shipper
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REMEMBERED = {
+    "point_succeeded": ("maia_backup_last_success_timestamp_seconds", "When the last point was made."),
+    "point_seconds": ("maia_backup_last_duration_seconds", "How long the last point took to make."),
+    "point_size": ("maia_backup_last_size_bytes", "Bytes that a restore of the last point needs."),
+    "point_added": ("maia_backup_last_added_bytes", "Bytes that the last point added to the archive, WAL apart."),
+    "verify_succeeded": ("maia_backup_last_verify_timestamp_seconds", "When the archive was last found whole."),
+}
+
+
+class Backups(Collector):
+    def __init__(self, shipper: Shipper) -> None:
+        self._shipper = shipper
+
+    def collect(self) -> Iterator[Metric]:
+        known = status.read()
+        for key, (name, about) in REMEMBERED.items():
+            if key in known:
+                yield GaugeMetricFamily(name, about, value=float(known[key]))
+        for job in ("point", "verify"):
+            yield GaugeMetricFamily(
+                f"maia_backup_{job}_failing",
+                f"Whether the last {job} failed.",
+                value=float(bool(known.get(f"{job}_error"))),
+            )
+        yield GaugeMetricFamily(
+            "maia_backup_wal_waiting_segments",
+            "WAL segments that are not in the archive yet.",
+            value=float(len(self._shipper.waiting())),
+        )
+        yield GaugeMetricFamily(
+            "maia_backup_wal_waiting_seconds", "How long the oldest of them waits.", value=self._shipper.oldest()
+        )
+        yield GaugeMetricFamily(
+            "maia_backup_wal_failing",
+            "Whether the last try to archive WAL failed.",
+            value=float(bool(self._shipper.error)),
+        )
+        yield from self._disk()
+
+    def _disk(self) -> Iterator[Metric]:
+        found = os.statvfs(ARCHIVE)
+        yield GaugeMetricFamily(
+            "maia_backup_archive_free_bytes",
+            "Free space for the archive.",
+            value=float(found.f_bavail * found.f_frsize),
+        )
+        yield GaugeMetricFamily(
+            "maia_backup_archive_size_bytes", "Size of its file system.", value=float(found.f_blocks * found.f_frsize)
+        )
+        yield GaugeMetricFamily(
+            "maia_backup_same_disk",
+            "Whether the archive is on the file system it is to outlive.",
+            value=float(places.same_disk()),
+        )
+
+
+def registry(shipper: Shipper) -> CollectorRegistry:
+    made = CollectorRegistry()
+    ProcessCollector(registry=made)
+    made.register(Backups(shipper))
+    return made

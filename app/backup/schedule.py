@@ -1,0 +1,35 @@
+"""When the next point is due. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+RETRY = timedelta(minutes=15)
+"""Between a point that failed and the next try."""
+
+
+def due(at: str, now: datetime, succeeded: float | None, tried: float | None) -> bool:
+    """Whether a point must be made now.
+
+    Args:
+        at: time of day, ``HH:MM`` UTC; empty for never.
+        succeeded: when the last one was made, seconds since the epoch. In the future, as after a clock that was set
+            back, it counts for nothing.
+        tried: when the last one was begun.
+    """
+    if not at:
+        return False
+    hour, minute = (int(part) for part in at.split(":"))
+    slot = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    if slot > now:
+        slot -= timedelta(days=1)
+    done = _moment(succeeded, now)
+    if done and done >= slot:
+        return False
+    begun = _moment(tried, now)
+    return not begun or now - begun >= RETRY
+
+
+def _moment(seconds: float | None, now: datetime) -> datetime | None:
+    found = datetime.fromtimestamp(seconds, UTC) if seconds else None
+    return found if found and found <= now else None

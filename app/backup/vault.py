@@ -1,0 +1,120 @@
+"""The archive of all else: a restic repository, where a snapshot is named by its tags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.backup.command import Failed, Say, run
+from app.backup.places import ARCHIVE, SECRETS
+
+REPOSITORY = ARCHIVE / "restic"
+WRITING = ("backup", "forget", "init", "unlock")
+"""Commands that change it. Others take no lock: they may look at an archive that they cannot write to."""
+
+UNREADABLE = 3
+"""restic's exit code where it made a snapshot without some of the files."""
+GONE = "no such file or directory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    id: str
+    tree: str
+    """Hash over every file's content and metadata below it."""
+    tags: tuple[str, ...]
+    files: int
+    bytes: int
+    added: int
+    """Bytes that it added to the archive."""
+
+
+def restic(*words: str | Path, say: Say | None = None, codes: Sequence[int] = (0,)) -> str:
+    return run(
+        (
+            *("restic", *words, "--repo", REPOSITORY, "--password-file", SECRETS / "restic", "--no-cache"),
+            *(() if words[0] in WRITING else ("--no-lock",)),
+        ),
+        say=say,
+        codes=codes,
+    )
+
+
+def prepare() -> None:
+    """Make the repository where there is none, and take back locks that killed runs left.
+
+    The caller is the only one at work here, so every lock is left over.
+    """
+    if not (REPOSITORY / "config").exists():
+        restic("init", "--quiet")
+    restic("unlock", "--remove-all", "--quiet")
+
+
+def keep(paths: Sequence[Path], tags: Sequence[str], exclude: Sequence[str] = ()) -> Snapshot:
+    """Take a snapshot; what the archive has already is not stored again."""
+    told = restic(
+        *("backup", "--json", "--quiet", "--host", "maia", "--tag", ",".join(tags)),
+        *(f"--exclude={pattern}" for pattern in exclude),
+        *paths,
+        say=lambda line: None,
+        codes=(0, UNREADABLE),
+    )
+    lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    for line in lines:
+        # A file may go away while it is read, as a temporary one of an upload that ends. Nothing else may be left out.
+        if line["message_type"] == "error" and GONE not in line["error"]["message"]:
+            raise Failed(f"cannot be read: {line.get('item')}: {line['error']['message']}")
+    return find(next(str(line["snapshot_id"]) for line in lines if line["message_type"] == "summary"))
+
+
+def find(snapshot: str) -> Snapshot:
+    return _read(json.loads(restic("snapshots", "--json", snapshot))[0])
+
+
+def snapshots(tag: str) -> list[Snapshot]:
+    """Every snapshot with the tag, the oldest first."""
+    found = json.loads(restic("snapshots", "--json", "--tag", tag))
+    return [_read(each) for each in sorted(found, key=lambda each: str(each["time"]))]
+
+
+def _read(found: dict[str, Any]) -> Snapshot:
+    summary = found.get("summary", {})
+    return Snapshot(
+        id=found["id"],
+        tree=found["tree"],
+        tags=tuple(found.get("tags") or ()),
+        files=summary.get("total_files_processed", 0),
+        bytes=summary.get("total_bytes_processed", 0),
+        added=summary.get("data_added_packed", 0),
+    )
+
+
+def dump(snapshot: str, path: Path) -> str:
+    """The text of one file of a snapshot."""
+    return restic("dump", snapshot, path)
+
+
+def restore(snapshot: str, path: Path, target: Path, say: Say) -> None:
+    """Put what the snapshot holds below ``path`` into ``target``, then compare every file with the archive's hash."""
+    restic("restore", f"{snapshot}:{path}", "--target", target, "--verify", "--quiet", say=say)
+
+
+def forget(snapshots: Sequence[str], say: Say) -> None:
+    """Drop snapshots, and what no other one holds."""
+    if snapshots:
+        restic("forget", "--prune", "--quiet", *snapshots, say=say)
+
+
+def verify(say: Say) -> None:
+    """Read every byte of the archive again and compare it with its hash.
+
+    Raises:
+        Failed: something differs or is missing.
+    """
+    try:
+        restic("check", "--read-data", "--quiet")
+    except Failed as error:
+        raise Failed(f"the restic repository is damaged: {error}") from None

@@ -1,0 +1,48 @@
+"""Recovery points are made, reach the present, and stand where they outlive the machine's disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import docker
+import pytest
+
+from checks.plugin import Case, Expect, cases
+from infra.plan import Plan
+
+PART = "backup"
+LATE = 26 * 3600
+"""Seconds: a day, and what a point may take."""
+BEHIND = 300
+"""Seconds that WAL may wait for the archive: five times what Postgres waits before it hands a segment over."""
+
+
+@pytest.fixture(scope="module")
+def state(plan: Plan) -> Mapping[str, Any]:
+    """What the part knows of its jobs and its archive."""
+    container = docker.from_env().containers.get(plan.container(PART).name)
+    done: Any = container.exec_run(["python3", "-m", "app.backup", "state"])
+    assert done.exit_code == 0, done.output.decode(errors="replace")
+    found: dict[str, Any] = json.loads(done.output)["result"]
+    return found
+
+
+@cases(lambda plan: [Case(rule, PART) for rule in ("recent", "good", "wal", "elsewhere")] if plan.has(PART) else [])
+def test_backup(case: Case, plan: Plan, state: Mapping[str, Any], expect: Expect) -> None:
+    if case.rule == "recent":
+        if not plan.backup.at:
+            pytest.skip("no daily point is wanted (maia:backup.at)")
+        last = state.get("point_succeeded")
+        # The first one is made as soon as the part has started.
+        began = last or state.get("point_tried") or time.time()
+        return expect(time.time() - began < LATE, True)
+    if case.rule == "good":
+        return expect([state.get(f"{job}_error", "") for job in ("point", "verify")], ["", ""])
+    if case.rule == "wal":
+        return expect(state["wal_waiting"] < BEHIND, True)
+    if state["same_disk"]:
+        pytest.skip("the archive is on the disk it is to outlive: name another one in maia:backup.folder")
+    return expect("another file system", "another file system")

@@ -1,0 +1,278 @@
+"""Recovery points, from the machine's side: jobs of the backup part, and stacks made again from a point."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container as Running
+
+from infra import config, health
+from infra.catalog.backup import SERVICE
+from infra.components import files
+from infra.config import parse
+from infra.errors import MaiaError
+from infra.plan import Container, Plan, build
+from infra.render import render
+from infra.site import Site
+from infra.stack import Stack, image_refs, machine
+
+Say = Callable[[str], None]
+
+PART = SERVICE.name
+KEY = "recovery"
+"""The secret that opens an archive."""
+JOB = ("python3", "-m", "app.backup")
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+"""What putting files back for several users takes; the container lives for this one job and has no network."""
+
+
+def ask(stack: Stack, *words: str, say: Say) -> Any:
+    """Have the running backup part do a job.
+
+    Returns:
+        Its result, as JSON.
+
+    Raises:
+        MaiaError: the part does not run, or the job failed.
+    """
+    if not stack.plan.has(PART):
+        raise MaiaError("disabled", where=f"maia:parts.{PART}", mend="enable it and run maia up")
+    name = stack.plan.container(PART).name
+    found = health.find(health.client(), name)
+    if found is None or found.status != "running":
+        raise MaiaError("does not run", where=name, mend=f"maia up --stack {stack.name}")
+    api = docker.from_env(timeout=None).api  # type: ignore[arg-type]  # a job says nothing while it compares
+    job = api.exec_create(found.id, [*JOB, *words])
+    output = api.exec_start(job["Id"], stream=True, demux=True)
+    return _listen((chunk[0] or b"" for chunk in output), say, lambda: f"maia logs {PART} --stack {stack.name}")
+
+
+def _listen(chunks: Iterator[bytes], say: Say, mend: Callable[[], str]) -> Any:
+    """Pass on what a job says, and return what it found."""
+    for line in _lines(chunks):
+        if "say" in line:
+            say(line["say"])
+        elif "error" in line:
+            raise MaiaError(line["error"], where=PART, mend=mend())
+        else:
+            return line["result"]
+    raise MaiaError("the job ended without a word", where=PART, mend=mend())
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if line.startswith(b"{"):
+                yield json.loads(line)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A folder of recovery points, and the key that opens it."""
+
+    folder: Path
+    key: str
+
+    def check(self, user: str) -> None:
+        """Refuse what cannot be one.
+
+        Raises:
+            MaiaError: naming what is missing.
+        """
+        if not (self.folder / "restic" / "config").is_file():
+            raise MaiaError("holds no recovery points", where=str(self.folder), mend="name the folder with --archive")
+        uid, gid = user.split(":")
+        if self.folder.stat().st_uid != int(uid):
+            raise MaiaError(
+                "belongs to another user than the one who reads it",
+                where=str(self.folder),
+                mend=f"chown -R {uid}:{gid} {self.folder}",
+            )
+
+
+def job(
+    stack: str, site: Site, archive: Archive, *words: str, volumes: Mapping[str, str] | None = None, say: Say
+) -> Any:
+    """Do a job in a container of its own, which sees the archive and ``volumes`` (name to path) and nothing else.
+
+    Raises:
+        MaiaError: the job failed.
+    """
+    plan = _plan()
+    part = plan.container(PART)
+    archive.check(part.user)
+    with _secrets(site, stack, plan, part, archive.key) as secrets:
+        client = docker.from_env(timeout=None)  # type: ignore[arg-type]
+        name = f"maia-{stack}-restore"
+        if left := health.find(client, name):
+            left.remove(force=True)
+        container = client.containers.create(
+            part.image_id,
+            [*JOB, *words],
+            name=name,
+            user="0:0",
+            read_only=True,
+            network_mode="none",
+            cap_drop=["ALL"],
+            cap_add=list(CAPABILITIES),
+            security_opt=["no-new-privileges:true"],
+            pids_limit=part.pids,
+            shm_size="256m",
+            tmpfs={"/tmp": "mode=1777", "/data": "mode=0700"},
+            labels={"maia.stack": stack, "maia.part": PART},
+            volumes=[
+                f"{archive.folder}:/archive:ro",
+                f"{secrets}:/run/secrets:ro",
+                *(f"{volume}:{path}" for volume, path in (volumes or {}).items()),
+            ],
+        )
+        try:
+            return _attend(container, say)
+        finally:
+            container.remove(force=True)
+
+
+def _attend(container: Running, say: Say) -> Any:
+    output = container.attach(stream=True, logs=True, demux=True)
+    container.start()
+    last = b""
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal last
+        for out, err in output:
+            last = err or last
+            yield out or b""
+
+    def mend() -> str:
+        told = last.decode(errors="replace").strip().splitlines()
+        return f"it said: {told[-1]}" if told else "correct what it names, and run it again; nothing else was changed"
+
+    return _listen(chunks(), say, mend)
+
+
+def _plan() -> Plan:
+    """A plan of defaults: what the job's configuration is rendered with."""
+    return build("restore", parse("restore", {}), machine(), image_refs())
+
+
+@contextmanager
+def _secrets(site: Site, stack: str, plan: Plan, part: Container, key: str) -> Iterator[Path]:
+    """The job's secrets as files, for as long as it runs."""
+    folder = site.root / "restore" / stack / "secrets"
+    known = {KEY: key, "redis-backup": ""}
+    wanted = [file for file in part.files if file.path in ("/run/secrets/pgbackrest.conf", "/run/secrets/restic")]
+    uid, gid = (int(each) for each in part.user.split(":"))
+    texts = {Path(file.path).name: render(file, plan, part, known) for file in wanted}
+    files.write(folder, texts, uid=uid, gid=gid, private=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that makes a stack again."""
+
+    manifest: Mapping[str, Any]
+    settings: dict[str, Any]
+    secrets: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """Bytes its volumes take."""
+        objects = self.manifest["objects"]
+        return int(self.manifest["postgres"]["size"]) + (int(objects["bytes"]) if objects else 0)
+
+
+def look(stack: str, site: Site, archive: Archive, point: str, say: Say) -> Contents:
+    """Read a point; nothing is changed."""
+    found = job(stack, site, archive, "open", point, say=say)
+    return Contents(found["manifest"], found["settings"], found["secrets"])
+
+
+def fill(stack: Stack, archive: Archive, point: str, moment: str, say: Say) -> dict[str, Any]:
+    """Put a point into the stack's volumes, which no container may use now.
+
+    From before the first byte until the last one a mark stands in the site folder, on which ``up`` refuses to start.
+    """
+    plan, client = stack.plan, health.client()
+    volumes, words = {}, ["restore", point, *(["--time", moment] if moment else [])]
+    for part, path in (("postgres", "/var/lib/postgresql"), ("redis", "/redis"), ("minio", "/objects")):
+        if plan.has(part):
+            mount = next(mount for mount in plan.container(part).mounts if mount.part == part)
+            volumes[mount.volume] = path
+            if part != "postgres":
+                words += [f"--{ {'minio': 'objects'}.get(part, part) }", plan.container(part).user]
+    for volume in (*volumes, *(mount.volume for mount in plan.container("postgres").mounts)):
+        if volume not in {each.name for each in client.volumes.list()}:
+            client.volumes.create(volume, labels={"maia.stack": stack.name})
+    mark = stack.site.unfinished(stack.name)
+    mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark.write_text(point + "\n")
+    found: dict[str, Any] = job(stack.name, stack.site, archive, *words, volumes=volumes, say=say)
+    mark.unlink()
+    return found
+
+
+def refuse_unfinished(stack: Stack) -> None:
+    """Keep off volumes that a killed restore left half full.
+
+    Raises:
+        MaiaError: they are.
+    """
+    mark = stack.site.unfinished(stack.name)
+    if mark.exists():
+        point = mark.read_text().strip()
+        raise MaiaError(
+            f"the restore of {point} was cut short, and its volumes hold half of it",
+            where=f"stack {stack.name}",
+            mend=f"maia restore {point} --stack {stack.name}",
+        )
+
+
+def where(stack: Stack) -> str:
+    """Where the points are, for people, and what is wrong with the place."""
+    policy = stack.plan.backup
+    folder = stack.site.archive(stack.name, policy.folder)
+    when = f"daily at {policy.at} UTC" if policy.at else "only when asked for"
+    docker_root = Path(health.client().info()["DockerRootDir"])
+    same = folder.exists() and docker_root.exists() and folder.stat().st_dev == docker_root.stat().st_dev
+    return f"{when}, in {folder}" + (", ON THE SAME DISK (name another in maia:backup.folder)" if same else "")
+
+
+def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings for a stack next to the one they come from: own ports and networks, no way out, no schedule."""
+    taken = {
+        pool["Subnet"]
+        for network in docker.from_env().networks.list()
+        for pool in network.attrs["IPAM"]["Config"] or ()
+    }
+    free = next(
+        subnet
+        for subnet in (f"10.{second}.0.0/20" for second in range(70, 250))
+        if not any(each.startswith(subnet.rsplit(".", 2)[0] + ".") for each in taken)
+    )
+    gateway = dict(settings.get("gateway") or {}) | {"https": _free_port(), "http": None}
+    backup = {"at": None}
+    kept = {key: value for key, value in settings.items() if key != "egress"}
+    return kept | {"subnet": free, "gateway": gateway, "backup": backup}
+
+
+def _free_port() -> int:
+    import socket
+
+    for port in range(config.Gateway().https + 1, 65535):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise MaiaError("no port is free", where="maia:gateway.https", mend="stop something")
