@@ -22,7 +22,7 @@ SPARE = 1.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("point", nargs="?", default="latest", help="as `maia backups list` names it (latest)")
+    parser.add_argument("point", nargs="?", help="as `maia backups list` names it (latest)")
     parser.add_argument("--time", default="", metavar="T", help="any moment instead, as 2026-01-31T12:00:00Z")
     parser.add_argument("--into", metavar="STACK", help="a stack beside this one, to look before you leap")
     parser.add_argument("--archive", type=Path, metavar="DIR", help="a folder of points from elsewhere")
@@ -44,8 +44,10 @@ def run(args: argparse.Namespace) -> int:
         archive = _archive(args, site, progress)
         with progress.step("preflight") as say:
             say("reading the point")
-            contents = recovery.look(target.name, site, archive, args.point, say)
+            contents = recovery.look(target.name, site, archive, args.point or _meant(target), say)
             _preflight(contents)
+        # From here on by its id: the last-chance point will be the latest.
+        point = str(contents.manifest["id"])
         fresh = not target.exists()
         if fresh:
             _begin(target, contents, aside=args.into is not None)
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             engine.configure("maia:running", "false")
             up.apply(Stack(target.name, site), engine, progress)
         with progress.step("restore") as say:
-            found = recovery.fill(target, archive, args.point, args.time, say)
+            found = recovery.fill(target, archive, point, args.time, say)
         engine.configure("maia:running", "true")
         target, engine = up.prepare(Stack(target.name, site), progress)
         up.apply(target, engine, progress)
@@ -68,6 +70,12 @@ def run(args: argparse.Namespace) -> int:
     elif found["compared"]:
         print("compared: every table is what the point's manifest says")
     return check.report(result) or int(bool(found["differs"]))
+
+
+def _meant(target: Stack) -> str:
+    """The point of a restore that was cut short, else the newest."""
+    mark = target.site.unfinished(target.name)
+    return mark.read_text().strip() if mark.exists() else "latest"
 
 
 def _ready(progress: Progress) -> None:

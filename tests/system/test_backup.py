@@ -202,17 +202,22 @@ def test_a_folder_without_points_is_refused(third: Appliance, tmp_path: Path) ->
 
 def test_a_backup_that_was_killed_is_made_again(third: Appliance) -> None:
     count = len(points(third))
-    running = third.start("backup", "--kind", "full")
-    assert running.stdout
-    for line in running.stdout:
-        if "postgres: " in line:
-            break
-    docker.from_env().containers.get(f"maia-{third.name}-backup").restart(timeout=0)
-    running.wait()
+    with third.start("backup", "--kind", "full") as running:
+        _hear(running, "postgres: ")
+        docker.from_env().containers.get(f"maia-{third.name}-backup").restart(timeout=0)
     assert running.returncode != 0
     _until(lambda: third.maia("backup", check=False).returncode == 0)
     assert len(points(third)) == count + 1
     assert "every byte of the archive" in third.maia("backups", "verify").stdout
+
+
+def _hear(running: subprocess.Popen[str], words: str) -> None:
+    """Return once the verb has said so."""
+    assert running.stdout
+    for line in running.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"it never said {words!r}")
 
 
 def _in(made: Appliance, part: str) -> list[str]:
@@ -229,13 +234,9 @@ def _until(holds: Any, patience: float = 120) -> None:
 def test_a_restore_that_was_killed_keeps_the_stack_down_until_it_is_done_again(third: Appliance) -> None:
     third.maia("backup")
     sql(third, "postgres", "create table clinic.unwanted ()")
-    running = third.start("restore")
-    assert running.stdout
-    for line in running.stdout:
-        if "restore: postgres: files" in line:
-            break
-    running.kill()
-    running.wait()
+    with third.start("restore") as running:
+        _hear(running, "restore: postgres: files")
+        running.kill()
     assert "was cut short" in third.maia("up", check=False).stderr
     third.maia("restore")
     assert visits(third) == ROWS
