@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -14,10 +16,14 @@ from typing import Any
 import docker
 import psycopg
 import pytest
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
 
+from checks.store import Store
 from infra.components import cache
 from tests.conftest import Appliance, small
 
+BUCKET = "album"
 ROWS = 20_000
 CREATE = f"""
 create schema clinic;
@@ -35,6 +41,7 @@ def third(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
         made.maia("up", "--skip-checks")
         sql(made, "postgres", CREATE)
         redis(made).set("session:1", "kept")
+        fill(made)
         made.maia("backup")
         yield made
 
@@ -54,6 +61,30 @@ def redis(made: Appliance) -> Any:
             "admin": str(made.site.files(made.name) / "administrators" / "redis"),
         }
     )
+
+
+def fill(made: Appliance) -> None:
+    """A bucket with an object of two versions and one that was deleted."""
+    objects = Store(made.stack.plan, made.site).objects()
+    objects.make_bucket(BUCKET)
+    objects.set_bucket_versioning(BUCKET, VersioningConfig(ENABLED))
+    for name, text in (("note", b"first"), ("note", b"second" * 100_000), ("gone", b"deleted")):
+        objects.put_object(BUCKET, name, io.BytesIO(text), len(text))
+    objects.remove_object(BUCKET, "gone")
+
+
+def objects(made: Appliance) -> dict[tuple[str, str], str]:
+    """What every version of every object holds, as a hash; empty for a deletion."""
+    store = Store(made.stack.plan, made.site).objects()
+    found = {}
+    for each in store.list_objects(BUCKET, include_version=True):
+        key = (str(each.object_name), str(each.version_id))
+        if each.is_delete_marker:
+            found[key] = ""
+        else:
+            with store.get_object(BUCKET, key[0], version_id=key[1]) as answer:
+                found[key] = hashlib.sha256(answer.read()).hexdigest()
+    return found
 
 
 def points(made: Appliance) -> list[dict[str, Any]]:
@@ -142,7 +173,10 @@ def test_a_moment_between_two_writes_comes_back_in_a_stack_beside(third: Applian
 
 def test_a_lost_machine_comes_back_from_the_archive_and_the_key_alone(third: Appliance, tmp_path: Path) -> None:
     wanted = {name: third.secret(name) for name in ("operator", "recovery", "minio-root")}
-    before = json.loads(third.maia("backup").stdout and third.maia("backups", "show", "latest").stdout)
+    kept = objects(third)
+    assert len(kept) == 4
+    third.maia("backup")
+    before = json.loads(third.maia("backups", "show", "latest").stdout)
     archive, key = tmp_path / "archive", tmp_path / "key"
     shutil.copytree(third.site.archive(third.name), archive)
     subprocess.run(["chown", "-R", "701:701", archive], check=True)
@@ -156,6 +190,7 @@ def test_a_lost_machine_comes_back_from_the_archive_and_the_key_alone(third: App
     assert f"restored: {before['id']}" in done.stdout
     assert visits(third) == ROWS
     assert redis(third).get("session:1") == "kept"
+    assert objects(third) == kept
     third._secrets.clear()
     assert {name: third.secret(name) for name in wanted} == wanted
     assert third.maia("backups", "list").returncode == 0
