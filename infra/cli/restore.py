@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import recovery
+    from infra import recovery, revoked
     from infra.cli import check, up
     from infra.progress import Progress
     from infra.site import Site
@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         engine.configure("maia:running", "true")
         target, engine = up.prepare(Stack(target.name, site), progress)
         up.apply(target, engine, progress)
+        with progress.step("logins") as say:
+            revoked.remove(target.plan, site, engine.secrets(), say)
         result = check.verify(target, engine, progress)
     print(f"restored: {found['point']} into the stack {target.name}, open at {target.plan.origin}/")
     if found["differs"]:

@@ -269,6 +269,7 @@ def _until(holds: Any, patience: float = 120) -> None:
 def test_a_restore_that_was_killed_keeps_the_stack_down_until_it_is_done_again(third: Appliance) -> None:
     third.maia("backup")
     sql(third, "postgres", "create table clinic.unwanted ()")
+    third.maia("secrets", "rotate", "postgres-exporter-postgres")
     with third.start("restore") as running:
         _hear(running, "restore: postgres: files")
         running.kill()
@@ -276,5 +277,7 @@ def test_a_restore_that_was_killed_keeps_the_stack_down_until_it_is_done_again(t
     third.maia("restore")
     assert visits(third) == ROWS
     assert sql(third, "postgres", "select to_regclass('clinic.unwanted')") == [(None,)]
+    logins = "select count(*) from pg_roles where rolname like 'postgres\\_exporter\\_%' and rolcanlogin"
+    assert sql(third, "postgres", logins) == [(1,)], "the one that was rotated away did not come back"
     third.maia("backup")
     assert points(third)[-1]["kind"] == "full", "the WAL takes another way now"
