@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra import health, preflight, prune
+from infra import authority, health, preflight, prune
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.stack import Stack
@@ -54,6 +54,9 @@ def _stored(stack: Stack) -> Iterator[Finding]:
         yield f"others can look into {site.root}", f"chmod 700 {site.root}"
     if missing := sorted(set(stack.plan.secrets) - stack.secret_names):
         yield f"secrets are missing: {', '.join(missing)}", f"./maia init --stack {stack.name}"
+    if authority.NEXT in stack.secret_names:
+        mend = f"./maia secrets rotate ca --finish --stack {stack.name}, once every client outside has the new ca.crt"
+        yield "a rotation of the CA is under way", mend
     try:
         engine = Engine(pulumi.prepare(lambda text: None), site, stack.name)
         if engine.interrupted():

@@ -6,14 +6,11 @@ import os
 import secrets
 from collections.abc import Callable
 
-from infra import credentials
+from infra import authority, credentials
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.site import Site
 from infra.stack import Stack
-
-CA = ("ca-crt", "ca-key")
-"""Secrets that hold the internal CA."""
 
 
 def make_site(site: Site) -> None:
@@ -48,12 +45,12 @@ def ensure(stack: Stack, engine: Engine, say: Callable[[str], None]) -> list[str
         say("making the stack")
         engine.ensure_stack()
     known = stack.secret_names
-    missing = [name for name in stack.plan.secrets if name not in known and name not in CA]
+    missing = [name for name in stack.plan.secrets if name not in known and name not in authority.NAMES]
     values = {name: credentials.generate() for name in missing}
-    if not known.issuperset(CA):
+    if not known.issuperset(authority.NAMES):
         from infra.components import certificate
 
-        values |= dict(zip(CA, certificate.authority(stack.name), strict=True))
+        values |= dict(zip(authority.NAMES, certificate.authority(stack.name), strict=True))
     for count, (name, value) in enumerate(values.items(), 1):
         say(f"secret {count} of {len(values)}")
         engine.set_secret(name, value)

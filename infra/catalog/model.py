@@ -192,6 +192,8 @@ class Service:
     """Names of generated secrets its files use, beside the credentials its needs bring."""
     certificate: tuple[str, ...] = ()
     """DNS names of a TLS certificate from the internal CA, as /run/secrets/tls.{crt,key}."""
+    reload: str = ""
+    """Signal on which it takes up a new certificate while it serves; without one, that means a new container."""
     volumes: tuple[Volume, ...] = ()
     scratch: tuple[str, ...] = ("/tmp",)
     """tmpfs mounts, owned by the part's user."""
