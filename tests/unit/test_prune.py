@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from infra import cli, owner, prune
+from infra import cli, doctor, owner, prune
 from infra.cli import common
 from infra.images import store
 from infra.images.recipe import load_all
-from infra.prune import folders
+from infra.prune import Item, folders
 from infra.site import REPO, Site
 from infra.stack import Stack
 
@@ -177,3 +177,13 @@ def test_it_refuses_while_a_verb_changes_a_stack_and_waits_for_a_build(
     assert cli.main(["prune", "--keep", "0"]) == 0
     assert not left.exists()
     assert "0.0 MB removed" in capsys.readouterr().out
+
+
+def test_doctor_speaks_of_it_only_where_a_first_start_would_find_room_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack("local", Site(tmp_path))
+    for size, said in ((9 * 2**30, ""), (11 * 2**30, "11.8 GB of former images and tools can go")):
+        item = Item("images/redis", size, lambda: True)
+        monkeypatch.setattr(prune, "find", lambda *_, found=item: [found])
+        assert doctor.room(stack) == said
