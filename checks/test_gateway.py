@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 import pytest
 import requests
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
-from checks.facts import Facts
+from checks.facts import Facts, NotThere
 from checks.plugin import Case, Expect, cases
 from checks.slo import authority, gateway_address, session
+from infra import served
 from infra.plan import GatewayRoute, Plan
 from infra.site import Site
 
@@ -32,11 +34,19 @@ DEFAULTS = (("admin", "admin"), ("operator", "operator"), ("operator", "password
 
 
 @cases(
-    lambda plan: [Case(rule, c.part) for c in plan.containers if c.certificate for rule in ("issuer", "names", "days")]
+    lambda plan: [
+        Case(rule, c.part) for c in plan.containers if c.certificate for rule in ("issuer", "names", "days", "served")
+    ]
 )
-def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
+def test_certificate(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect) -> None:
     part = plan.container(case.part)
     found = x509.load_pem_x509_certificate((site.files(plan.stack) / part.part / "secrets" / "tls.crt").read_bytes())
+    if case.rule == "served":
+        if part.name not in facts.containers:
+            raise NotThere(f"{part.part} does not run")
+        pid, postgres = facts.containers[part.name].pid, part.part == "postgres"
+        shown = x509.load_pem_x509_certificate(served.certificate(pid, part.ports[0], postgres=postgres).encode())
+        return expect(_fingerprint(shown), _fingerprint(found))
     if case.rule == "issuer":
         issuer = x509.load_pem_x509_certificate(authority(plan, site).read_bytes())
         try:
@@ -46,10 +56,13 @@ def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None
         return expect(True, True)
     if case.rule == "names":
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        shown = {str(name.value) for name in names}
-        return expect(shown, {*part.certificate, *(plan.names if part.published else ())})
+        return expect({str(name.value) for name in names}, {*part.certificate, *(plan.names if part.published else ())})
     left = (found.not_valid_after_utc - datetime.now(UTC)).days
     return expect.that(left > DAYS, f"{left} days left", f"more than {DAYS}")
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(SHA256()).hex()
 
 
 def _handshake(plan: Plan, site: Site, version: ssl.TLSVersion | None, name: str) -> str:

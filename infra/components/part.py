@@ -64,7 +64,8 @@ class Part(pulumi.ComponentResource):
             f"{container.part}-config", root=folder / "config", files=config, user="0:0", private=False, opts=ready
         )
         mounts = [_bind(self.config.root, CONFIG)]
-        files = None
+        # Known once it lies among the files.
+        certificate: pulumi.Output[str] | None = None
         if secret is not None:
             files = Files(
                 f"{container.part}-secrets",
@@ -75,6 +76,8 @@ class Part(pulumi.ComponentResource):
                 opts=ready,
             )
             mounts.append(_bind(files.root, SECRETS))
+            if container.certificate:
+                certificate = pulumi.Output.unsecret(files.files.apply(lambda texts: texts[TLS[0]]))
         if container.socket:
             socket = Folder(
                 f"{container.part}-socket",
@@ -94,13 +97,16 @@ class Part(pulumi.ComponentResource):
             patience=container.health.patience,
             opts=pulumi.ResourceOptions(parent=self, deleted_with=self.container),
         )
-        if files and secret is not None and container.reload:
+        if certificate and container.reload:
+            opts = pulumi.ResourceOptions(parent=self, depends_on=[self.started], deleted_with=self.container)
             Reloaded(
                 f"{container.part}-reloaded",
                 container=self.container.id,
-                files=pulumi.Output.unsecret(secret.apply(_digest)),
+                certificate=certificate,
+                port=container.ports[0],
+                postgres=container.part == "postgres",
                 signal=container.reload,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[files, self.started], deleted_with=self.container),
+                opts=opts,
             )
         self.register_outputs({"image": container.image_id})
 

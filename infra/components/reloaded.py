@@ -1,13 +1,21 @@
-"""A server that takes up what is new in its files without an interruption."""
+"""A server that takes up its new certificate without an interruption."""
 
 from __future__ import annotations
+
+import time
 
 import docker
 import pulumi
 from docker.errors import NotFound
 from pulumi.dynamic import Resource
 
+from infra import served, words
 from infra.components.dynamic import Properties, Provider
+from infra.errors import MaiaError
+
+PATIENCE = 30.0
+"""Seconds within which it must present the new one."""
+INTERVAL = 0.2
 
 
 class ReloadedProvider(Provider):
@@ -18,8 +26,16 @@ class ReloadedProvider(Provider):
 
     def ensure(self, props: Properties) -> Properties:
         container = docker.from_env().containers.get(props["container"])
-        if container.status == "running":  # else it begins with them
-            container.kill(signal=props["signal"])
+        pid = int(container.attrs["State"]["Pid"])
+        if not pid or _presents(pid, props):  # it begins with the new one, or has begun with it
+            return {}
+        container.kill(signal=props["signal"])
+        deadline = time.monotonic() + PATIENCE
+        while not _presents(pid, props):
+            if time.monotonic() > deadline:
+                what = f"presents its old certificate after {props['signal']}; its last words: {words.last(container)}"
+                raise MaiaError(what, where=container.name or "", mend=f"maia restart {container.labels['maia.part']}")
+            time.sleep(INTERVAL)
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
@@ -33,17 +49,33 @@ class ReloadedProvider(Provider):
         """Nothing to do: the container goes by itself."""
 
 
+def _presents(pid: int, props: Properties) -> bool:
+    try:
+        found = served.certificate(pid, int(props["port"]), postgres=props["postgres"])
+    except OSError:
+        return False
+    return found.strip() == str(props["certificate"]).strip()
+
+
 class Reloaded(Resource, module="maia", name="Reloaded"):
-    """A container that was told by a signal that its ``files`` (a hash of them) are new."""
+    """A container that presents ``certificate`` (PEM) at ``port``, by ``signal`` where it did not yet."""
 
     def __init__(
         self,
         name: str,
         *,
         container: pulumi.Input[str],
-        files: pulumi.Input[str],
+        certificate: pulumi.Input[str],
+        port: int,
+        postgres: bool,
         signal: str,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props = {"container": container, "files": files, "signal": signal}
+        props = {
+            "container": container,
+            "certificate": certificate,
+            "port": port,
+            "postgres": postgres,
+            "signal": signal,
+        }
         super().__init__(ReloadedProvider(), name, props, opts)
