@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from checks.facts import Facts, NotThere
 from checks.plugin import Case, Expect, cases
 from checks.slo import authority, gateway_address, session
-from infra import served
+from infra import presented
 from infra.plan import GatewayRoute, Plan
 from infra.site import Site
 
@@ -35,18 +35,20 @@ DEFAULTS = (("admin", "admin"), ("operator", "operator"), ("operator", "password
 
 @cases(
     lambda plan: [
-        Case(rule, c.part) for c in plan.containers if c.certificate for rule in ("issuer", "names", "days", "served")
+        Case(rule, c.part)
+        for c in plan.containers
+        if c.certificate
+        for rule in ("issuer", "names", "days", "presented")
     ]
 )
 def test_certificate(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect) -> None:
     part = plan.container(case.part)
     found = x509.load_pem_x509_certificate((site.files(plan.stack) / part.part / "secrets" / "tls.crt").read_bytes())
-    if case.rule == "served":
+    if case.rule == "presented":
         if part.name not in facts.containers:
             raise NotThere(f"{part.part} does not run")
-        pid, postgres = facts.containers[part.name].pid, part.part == "postgres"
-        shown = x509.load_pem_x509_certificate(served.certificate(pid, part.ports[0], postgres=postgres).encode())
-        return expect(_fingerprint(shown), _fingerprint(found))
+        shown = presented.certificate(facts.containers[part.name].pid, part.ports[0], part.certificate[0])
+        return expect(_fingerprint(x509.load_pem_x509_certificate(shown.encode())), _fingerprint(found))
     if case.rule == "issuer":
         issuer = x509.load_pem_x509_certificate(authority(plan, site).read_bytes())
         try:

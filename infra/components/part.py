@@ -103,8 +103,8 @@ class Part(pulumi.ComponentResource):
                 f"{container.part}-reloaded",
                 container=self.container.id,
                 certificate=certificate,
+                server=container.certificate[0],
                 port=container.ports[0],
-                postgres=container.part == "postgres",
                 signal=container.reload,
                 opts=opts,
             )

@@ -9,7 +9,7 @@ import pulumi
 from docker.errors import NotFound
 from pulumi.dynamic import Resource
 
-from infra import served, words
+from infra import presented, words
 from infra.components.dynamic import Properties, Provider
 from infra.errors import MaiaError
 
@@ -51,14 +51,14 @@ class ReloadedProvider(Provider):
 
 def _presents(pid: int, props: Properties) -> bool:
     try:
-        found = served.certificate(pid, int(props["port"]), postgres=props["postgres"])
+        found = presented.certificate(pid, int(props["port"]), props["name"])
     except OSError:
         return False
     return found.strip() == str(props["certificate"]).strip()
 
 
 class Reloaded(Resource, module="maia", name="Reloaded"):
-    """A container that presents ``certificate`` (PEM) at ``port``, by ``signal`` where it did not yet."""
+    """A container that presents ``certificate`` (PEM) at ``port`` to who asks for ``server``; else by ``signal``."""
 
     def __init__(
         self,
@@ -66,16 +66,16 @@ class Reloaded(Resource, module="maia", name="Reloaded"):
         *,
         container: pulumi.Input[str],
         certificate: pulumi.Input[str],
+        server: str,
         port: int,
-        postgres: bool,
         signal: str,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props = {
             "container": container,
             "certificate": certificate,
+            "name": server,
             "port": port,
-            "postgres": postgres,
             "signal": signal,
         }
         super().__init__(ReloadedProvider(), name, props, opts)

@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from infra import authority, served
+from infra import authority, presented
 from infra.catalog.model import Zone
 from tests import clients
 from tests.clients import Visitor
@@ -66,13 +66,11 @@ class Client:
     def shown(self) -> dict[str, str]:
         """What the servers present, to whoever asks without trusting anybody."""
         plan, containers = self.third.stack.plan, docker.from_env().containers
-        pids = {
-            name: containers.get(plan.container(name).name).attrs["State"]["Pid"] for name in ("gateway", "postgres")
-        }
-        return {
-            name: served.certificate(pid, plan.container(name).ports[0], postgres=name == "postgres")
-            for name, pid in pids.items()
-        }
+        found = {}
+        for part in map(plan.container, ("gateway", "postgres")):
+            pid = containers.get(part.name).attrs["State"]["Pid"]
+            found[part.part] = presented.certificate(pid, part.ports[0], part.part)
+        return found
 
 
 @pytest.fixture(scope="module")

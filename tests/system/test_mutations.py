@@ -215,7 +215,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         edited("gateway", "secrets/operators", lambda text: f"{text.rstrip()}\nadmin:{{PLAIN}}admin\n"),
     ),
     "certificate": (
-        {"certificate[gateway-issuer]", "certificate[gateway-names]", "certificate[gateway-served]"},
+        {"certificate[gateway-issuer]", "certificate[gateway-names]", "certificate[gateway-presented]"},
         edited("gateway", "secrets/tls.crt", signed_by_nobody),
     ),
     # -- Postgres

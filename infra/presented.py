@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 NETWORK = 0x40000000
 """CLONE_NEWNET."""
+POSTGRES = "postgres"
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-"""How a client of Postgres asks for TLS."""
+"""How its clients ask for TLS."""
 SECONDS = 5.0
 
 
-def certificate(pid: int, port: int, *, postgres: bool) -> str:
-    """As PEM, of the server at ``port`` in the network of process ``pid``.
+def certificate(pid: int, port: int, name: str) -> str:
+    """As PEM, what the server at ``port`` in the network of process ``pid`` presents to who asks for ``name``.
 
     Raises:
         OSError: nobody answers there, or not in TLS.
@@ -23,11 +24,11 @@ def certificate(pid: int, port: int, *, postgres: bool) -> str:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is looked at, not trusted
     with ThreadPoolExecutor(1) as elsewhere, elsewhere.submit(_connect, pid, port).result() as link:
-        if postgres:
+        if name == POSTGRES:
             link.sendall(SSL_REQUEST)
             if link.recv(1) != b"S":
                 raise ConnectionError("it speaks no TLS")
-        with context.wrap_socket(link) as wrapped:
+        with context.wrap_socket(link, server_hostname=name) as wrapped:
             return ssl.DER_cert_to_PEM_cert(wrapped.getpeercert(binary_form=True) or b"")
 
 
