@@ -11,11 +11,12 @@ import certifi
 import pytest
 import requests
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
-from checks.facts import Facts
+from checks.facts import Facts, NotThere
 from checks.plugin import Case, Expect, cases
 from checks.slo import authority, session
-from infra import served
+from infra import presented, served
 from infra.plan import GatewayRoute, Plan
 from infra.site import Site
 
@@ -37,11 +38,21 @@ DEFAULTS = (("admin", "admin"), ("operator", "operator"), ("operator", "password
 
 
 @cases(
-    lambda plan: [Case(rule, c.part) for c in plan.containers if c.certificate for rule in ("issuer", "names", "days")]
+    lambda plan: [
+        Case(rule, c.part)
+        for c in plan.containers
+        if c.certificate
+        for rule in ("issuer", "names", "days", "presented")
+    ]
 )
-def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None:
+def test_certificate(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect) -> None:
     part = plan.container(case.part)
     found = x509.load_pem_x509_certificate((site.files(plan.stack) / part.part / "secrets" / "tls.crt").read_bytes())
+    if case.rule == "presented":
+        if part.name not in facts.containers:
+            raise NotThere(f"{part.part} does not run")
+        shown = presented.certificate(facts.containers[part.name].pid, part.ports[0], part.certificate[0])
+        return expect(_fingerprint(x509.load_pem_x509_certificate(shown.encode())), _fingerprint(found))
     if case.rule == "issuer":
         issuer = x509.load_pem_x509_certificate(authority(plan, site).read_bytes())
         try:
@@ -51,8 +62,7 @@ def test_certificate(case: Case, plan: Plan, site: Site, expect: Expect) -> None
         return expect(True, True)
     if case.rule == "names":
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        shown = {str(name.value) for name in names}
-        return expect(shown, {*part.certificate, *(plan.names if part.published else ())})
+        return expect({str(name.value) for name in names}, {*part.certificate, *(plan.names if part.published else ())})
     left = (found.not_valid_after_utc - datetime.now(UTC)).days
     return expect.that(left > DAYS, f"{left} days left", f"more than {DAYS}")
 
@@ -83,6 +93,10 @@ def _trusting(plan: Plan, site: Site) -> ssl.SSLContext:
             cafile=None if plan.acme.roots else certifi.where(), cadata=plan.acme.roots or None
         )
     return context
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(SHA256()).hex()
 
 
 def _handshake(plan: Plan, site: Site, version: ssl.TLSVersion | None, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from infra import health, preflight, served
+from infra import authority, health, preflight, prune, served
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.stack import Stack
@@ -36,6 +36,15 @@ def examine(stack: Stack) -> Iterator[Finding]:
         yield from _running(stack)
 
 
+def room(stack: Stack) -> str:
+    """What earlier versions left, where that is as much as a first start needs; else nothing."""
+    try:
+        left = sum(item.size for item in prune.find(stack.site, prune.docker_client()))
+    except MaiaError:  # told as a finding
+        return ""
+    return f"{prune.human(left)} of former images and tools can go" if left > preflight.DISK * 2**20 else ""
+
+
 def _stored(stack: Stack) -> Iterator[Finding]:
     site = stack.site
     if not site.passphrase.exists():
@@ -46,6 +55,9 @@ def _stored(stack: Stack) -> Iterator[Finding]:
         yield f"others can look into {site.root}", f"chmod 700 {site.root}"
     if missing := sorted(set(stack.plan.secrets) - stack.secret_names):
         yield f"secrets are missing: {', '.join(missing)}", f"./maia init --stack {stack.name}"
+    if authority.NEXT in stack.secret_names:
+        mend = f"./maia secrets rotate ca --finish --stack {stack.name}, once every client outside has the new ca.crt"
+        yield "a rotation of the CA is under way", mend
     try:
         engine = Engine(pulumi.prepare(lambda text: None), site, stack.name)
         if engine.interrupted():

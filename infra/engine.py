@@ -73,6 +73,10 @@ class Engine:
         """Encrypt a value into the stack file; it travels through standard input only."""
         self._quiet("config", "set", "--stack", self.stack, "--secret", NAMESPACE + name, stdin=value)
 
+    def remove_secret(self, name: str) -> None:
+        """Take a value out of the stack file."""
+        self._quiet("config", "rm", "--stack", self.stack, NAMESPACE + name)
+
     def secrets(self) -> dict[str, str]:
         """Every secret of the stack file, decrypted."""
         said = json.loads(self._quiet("config", "--stack", self.stack, "--show-secrets", "--json") or "{}")

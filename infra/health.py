@@ -11,11 +11,11 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container as Running
 
+from infra import words
 from infra.errors import MaiaError
 from infra.plan import Container, Plan
 
 INTERVAL = 0.5
-LOG_LINES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +147,7 @@ def _ill(container: Container, docker_client: docker.DockerClient) -> str:
     healthy = state.get("Health", {}).get("Status") == "healthy"
     if state["Status"] == "running" and (healthy or _answers(container, running)):
         return ""
-    return f"{state['Status']}, but not healthy; its last words: {last_words(running)}"
-
-
-def last_words(running: Running) -> str:
-    """The last log lines, as one line."""
-    lines = running.logs(tail=LOG_LINES).decode(errors="replace").splitlines()
-    return " | ".join(line.strip() for line in lines if line.strip()) or "none"
+    return f"{state['Status']}, but not healthy; its last words: {words.last(running)}"
 
 
 def _reason(error: Exception) -> str:

@@ -6,15 +6,13 @@ import os
 import secrets
 from collections.abc import Callable
 
-from infra import credentials
+from infra import authority, credentials
 from infra.catalog import acme
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.site import Site
 from infra.stack import Stack
 
-CA = ("ca-crt", "ca-key")
-"""Secrets that hold the internal CA."""
 GIVEN = frozenset({acme.BINDING})
 """Secrets that somebody else makes: never generated, nor rotated."""
 
@@ -56,15 +54,15 @@ def ensure(stack: Stack, engine: Engine, say: Callable[[str], None]) -> list[str
     """
     begin(stack, engine, say)
     known = stack.secret_names
-    missing = [name for name in stack.plan.secrets if name not in known and name not in CA]
+    missing = [name for name in stack.plan.secrets if name not in known and name not in authority.NAMES]
     if asked := GIVEN.intersection(missing):
         name = min(asked)
         raise MaiaError("only you can have its value", where=f"secrets:{name}", mend=f"maia secrets set {name}")
     values = {name: credentials.generate() for name in missing}
-    if not known.issuperset(CA):
+    if not known.issuperset(authority.NAMES):
         from infra.components import certificate
 
-        values |= dict(zip(CA, certificate.authority(stack.name), strict=True))
+        values |= dict(zip(authority.NAMES, certificate.authority(stack.name), strict=True))
     for count, (name, value) in enumerate(values.items(), 1):
         say(f"secret {count} of {len(values)}")
         engine.set_secret(name, value)

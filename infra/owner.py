@@ -5,14 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.config import Source
 from infra.errors import MaiaError
+from infra.site import cache
 
 if TYPE_CHECKING:
     import docker
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image that Docker has because `load` brought it.
+
+    Args:
+        where: the key of the stack file that asked for it.
+        tags: those it came with.
+        when: in seconds since 1970.
+    """
+
+    id: str
+    where: str
+    tags: tuple[str, ...]
+    when: float
 
 
 def identity(where: str, source: Source) -> str:
@@ -97,6 +115,38 @@ def load(client: docker.DockerClient, where: str, source: Source) -> None:
         ) from None
     if not _there(client, wanted):
         raise MaiaError(f"{source.archive or wanted} did not bring {wanted}", where=where, mend="save or pull it anew")
+    _remember(client, where.rpartition(".")[0], wanted)
+
+
+def loaded() -> list[Loaded]:
+    """What `load` brought; what was in Docker before is the owner's own and not named here."""
+    records = {file: json.loads(file.read_text()) for file in sorted(_book().glob("*.json"))}
+    return [
+        Loaded(one["id"], one["where"], tuple(one["tags"]), file.stat().st_mtime_ns / 1e9)
+        for file, one in records.items()
+    ]
+
+
+def forget(identity: str) -> None:
+    """The image is none of ours any more."""
+    _record(identity).unlink(missing_ok=True)
+
+
+def _remember(client: docker.DockerClient, where: str, reference: str) -> None:
+    image = client.images.get(reference)
+    record = _record(image.id or "")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps({"id": image.id, "where": where, "tags": image.tags}))
+    partial.replace(record)
+
+
+def _book() -> Path:
+    return cache() / "loaded"
+
+
+def _record(identity: str) -> Path:
+    return _book() / f"{identity.removeprefix('sha256:')}.json"
 
 
 def _there(client: docker.DockerClient, reference: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 import pytest
@@ -16,6 +16,9 @@ import yaml
 
 from infra.site import REPO, Site
 from infra.stack import Stack
+
+if TYPE_CHECKING:
+    from tests.clients import Bucket
 
 LIMIT = 3000
 """Seconds after which a verb is taken for hung: the first one on a fresh machine compiles the engine."""
@@ -147,6 +150,15 @@ def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def stack(appliance: Appliance) -> Stack:
     """The running appliance's stack."""
     return appliance.stack
+
+
+@pytest.fixture(scope="module")
+def bucket(stack: Stack) -> Iterator[Bucket]:
+    """A bucket with one user of its own, gone after the module."""
+    from tests import clients
+
+    with clients.bucket(stack, "maia-test-files") as made:
+        yield made
 
 
 @contextmanager

@@ -21,6 +21,7 @@ SERVICE = Service(
     ),
     secrets=("operator",),
     certificate=("gateway",),
+    reload="SIGHUP",
     scratch=("/tmp", "/run/nginx"),
     probe=Probe(module="https", target="https://{ops}:8443/healthz"),
     health=probes.http(8081, "/healthz", contains="ok"),

@@ -203,6 +203,8 @@ class Service:
     """Names of generated secrets its files use, beside the credentials its needs bring."""
     certificate: tuple[str, ...] = ()
     """DNS names of a TLS certificate from the internal CA, as /run/secrets/tls.{crt,key}."""
+    reload: str = ""
+    """Signal on which it takes up a new certificate while it serves; without one, that means a new container."""
     volumes: tuple[Volume, ...] = ()
     shares: tuple[Share, ...] = ()
     groups: tuple[str, ...] = ()

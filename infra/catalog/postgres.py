@@ -17,6 +17,7 @@ SERVICE = Service(
         File(path="/etc/maia/pg_ident.conf", template="postgres/pg_ident.conf.j2"),
     ),
     certificate=("postgres",),
+    reload="SIGHUP",
     volumes=(Volume(name="data", path="/var/lib/postgresql"), Volume(name="wal", path="/var/spool/pgbackrest")),
     socket="/run/postgresql",
     health=Health(

@@ -14,9 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from infra import doctor
 
-    findings = list(doctor.examine(common.selected(args)))
+    stack = common.selected(args)
+    findings = list(doctor.examine(stack))
     for what, mend in findings:
         print(f"{what}\n    → {mend}")
     if not findings:
         print("nothing is wrong")
+    if left := doctor.room(stack):
+        print(f"{left}\n    → ./maia prune")
     return 1 if findings else 0

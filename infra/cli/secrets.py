@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import re
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.cli import common
 from infra.errors import MaiaError
+
+if TYPE_CHECKING:
+    from infra.engine import Engine
+    from infra.progress import Progress
+    from infra.stack import Stack
+
+CA = "ca"
+CERTIFICATES = "certificates"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="names and who uses them")
-    for action, about in (
-        ("show", "print one value"),
-        ("rotate", "make a new value and bring it into use"),
-        ("set", "take the value that somebody else made from standard input"),
-    ):
-        actions.add_parser(action, help=about).add_argument("name", help="as `maia secrets list` names it")
+    actions.add_parser("show", help="print one value").add_argument("name", help="as `maia secrets list` names it")
+    rotate = actions.add_parser("rotate", help="make a new value and bring it into use")
+    rotate.add_argument(
+        "name", help=f"as `maia secrets list` names it; {CERTIFICATES}: of the servers; {CA}: who signs them"
+    )
+    rotate.add_argument(
+        "--finish", action="store_true", help=f"of {CA}: let the new one sign, and trust the old one no more"
+    )
+    given = actions.add_parser("set", help="take the value that somebody else made from standard input")
+    given.add_argument("name", help="as `maia secrets list` names it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,20 +65,31 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _rotate(args: argparse.Namespace) -> int:
-    from infra import credentials, initialise
-    from infra.cli.up import apply
+    from infra import authority, credentials, initialise, recovery
     from infra.progress import Progress
 
     stack = common.started(args)
     if args.name in initialise.GIVEN:
         raise MaiaError("not made here", where=f"secrets:{args.name}", mend=f"maia secrets set {args.name}")
-    _check(args.name, stack.secret_names - set(initialise.CA))
+    if args.name == recovery.KEY:
+        raise MaiaError(
+            "opens every point there is and cannot be rotated",
+            where=f"secrets:{args.name}",
+            mend="keep it where only you can read it",
+        )
+    hidden = {*authority.NAMES, *authority.OPTIONAL}
+    _check(args.name, (stack.secret_names - hidden) | {CA, CERTIFICATES})
+    if args.finish and args.name != CA:
+        raise MaiaError("is rotated in one step", where=args.name, mend=f"maia secrets rotate {args.name}")
     with common.locked(stack, "secrets rotate"), Progress() as progress:
         with progress.step("engine") as say:
             engine = common.engine(stack, say)
-            engine.set_secret(args.name, credentials.generate())
-        apply(common.selected(args), engine, progress)
-    print(f"{args.name} is new and in use")
+        if args.name == CA:
+            return (_retire if args.finish else _announce)(stack, engine, progress)
+        name = authority.STAMP if args.name == CERTIFICATES else args.name
+        engine.set_secret(name, credentials.generate())
+        _apply(stack, engine, progress)
+    print(f"{args.name} {'are' if args.name == CERTIFICATES else 'is'} new and in use")
     return 0
 
 
@@ -82,6 +108,55 @@ def _set(args: argparse.Namespace) -> int:
         engine.set_secret(args.name, value)
     print(f"{args.name} is set; the next `maia up --stack {stack.name}` brings it into use")
     return 0
+
+
+def _announce(stack: Stack, engine: Engine, progress: Progress) -> int:
+    """The next CA is trusted beside the present one, which signs on."""
+    from infra import authority
+    from infra.components import certificate
+
+    if authority.NEXT not in stack.secret_names:
+        made = authority.Next(*certificate.authority(stack.name), signs=False)
+        engine.set_secret(authority.NEXT, made.text())
+    _apply(stack, engine, progress)
+    print(f"""a new CA is trusted beside the old one, which still signs
+give {_published(stack)} to every client outside; restart apps that read it at their start only
+then: maia secrets rotate {CA} --finish --stack {stack.name}""")
+    return 0
+
+
+def _retire(stack: Stack, engine: Engine, progress: Progress) -> int:
+    """The next CA signs; then the former one is trusted no more. What each write leaves is valid by itself."""
+    from infra import authority
+
+    values = engine.secrets()
+    begin = f"maia secrets rotate {CA} --stack {stack.name}"
+    if authority.NEXT not in values:
+        raise MaiaError("no rotation is under way", where=CA, mend=begin)
+    following = authority.Next.read(values[authority.NEXT])
+    published = _published(stack)
+    if not published.exists() or following.certificate not in published.read_text():
+        raise MaiaError("the new one was not made known yet", where=CA, mend=begin)
+    engine.set_secret(authority.NEXT, dataclasses.replace(following, signs=True).text())
+    _apply(stack, engine, progress)
+    for name, value in zip(authority.NAMES, (following.certificate, following.key), strict=True):
+        engine.set_secret(name, value)
+    _apply(stack, engine, progress)
+    engine.remove_secret(authority.NEXT)
+    print("the new CA signs, the old one is trusted no more")
+    return 0
+
+
+def _published(stack: Stack) -> Path:
+    """What clients trust."""
+    return stack.site.files(stack.name) / "gateway" / "config" / "ca.crt"
+
+
+def _apply(stack: Stack, engine: Engine, progress: Progress) -> None:
+    from infra.cli.up import apply
+    from infra.stack import Stack
+
+    apply(Stack(stack.name, stack.site), engine, progress)
 
 
 def _check(name: str, known: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
@@ -9,7 +10,7 @@ from graphlib import TopologicalSorter
 import pulumi
 import pulumi_docker as docker
 
-from infra import credentials
+from infra import authority, credentials
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
 from infra.components.files import Files
@@ -19,9 +20,6 @@ from infra.errors import MaiaError
 from infra.plan import Plan
 from infra.site import Site
 
-CA_CERTIFICATE = "ca-crt"
-CA_KEY = "ca-key"
-
 
 def declare(plan: Plan, site: Site) -> None:
     """Declare every resource of the plan; called by the Pulumi program only.
@@ -30,14 +28,13 @@ def declare(plan: Plan, site: Site) -> None:
         MaiaError: an image is missing; nothing is declared then, so nothing is changed.
     """
     config = pulumi.Config("secrets")
-    names = (*plan.secrets, CA_CERTIFICATE, CA_KEY)
-    secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(
-        **{name: config.require_secret(name) for name in names}
-    )
+    found = {name: config.require_secret(name) for name in (*plan.secrets, *authority.NAMES)}
+    found |= {name: value for name in authority.OPTIONAL if (value := config.get_secret(name))}
+    secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(**found)
     secrets.apply(_refuse_weak)
     if plan.running:
         _check_images(plan)
-        _Appliance(plan, site, secrets)
+        _Appliance(plan, site, secrets, found.get(authority.STAMP))
     pulumi.export("origin", plan.origin)
     pulumi.export("running", plan.running)
     pulumi.export("plan", plan.hash)
@@ -47,7 +44,7 @@ def _refuse_weak(secrets: Mapping[str, str]) -> None:
     """An owner may set a secret by hand; what is easy to guess stops the program before anything is declared."""
     try:
         for name, value in secrets.items():
-            if name not in (CA_CERTIFICATE, CA_KEY):
+            if name not in (*authority.NAMES, authority.NEXT):
                 credentials.refuse_weak(name, value)
     except MaiaError as error:
         raise pulumi.RunError(str(error)) from None
@@ -61,14 +58,16 @@ def _check_images(plan: Plan) -> None:
 
 
 class _Appliance:
-    def __init__(self, plan: Plan, site: Site, secrets: pulumi.Output[Mapping[str, str]]) -> None:
+    def __init__(
+        self, plan: Plan, site: Site, secrets: pulumi.Output[Mapping[str, str]], stamp: pulumi.Output[str] | None
+    ) -> None:
         self.plan, self.site, self.secrets = plan, site, secrets
         self.context = Context(
             plan=plan,
             site=site,
             secrets=secrets,
-            ca_certificate=pulumi.Output.unsecret(secrets.apply(lambda values: values[CA_CERTIFICATE])),
-            ca_key=secrets.apply(lambda values: values[CA_KEY]),
+            authority=secrets.apply(authority.of),
+            generation=pulumi.Output.unsecret(stamp.apply(_generation)) if stamp else None,
             networks=self._networks(),
             volumes={},
         )
@@ -193,6 +192,10 @@ class _Appliance:
             )
             made += [*buckets, policy, login]
         return made
+
+
+def _generation(stamp: str) -> str:
+    return hashlib.sha256(stamp.encode()).hexdigest()[:8]
 
 
 def administrators(secrets: Mapping[str, str]) -> dict[str, str]:

@@ -16,8 +16,8 @@ from infra.components.dynamic import Properties, Provider
 
 DAYS = 397
 """Validity; clients refuse longer ones."""
-RENEW = 60
-"""Days left at which the next ``up`` makes a new one."""
+RENEW = 1 / 3
+"""Of its life: when less is left, the next ``up`` makes a new one."""
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> str:
@@ -94,10 +94,11 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
     )
 
 
-def days_left(certificate: str) -> int:
-    """Whole days until ``certificate`` (PEM) expires."""
-    end = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
-    return (end - datetime.datetime.now(datetime.UTC)).days
+def left(certificate: str, now: datetime.datetime | None = None) -> float:
+    """The part of its life that ``certificate`` (PEM) has before it."""
+    found = x509.load_pem_x509_certificate(certificate.encode())
+    end = found.not_valid_after_utc
+    return (end - (now or datetime.datetime.now(datetime.UTC))) / (end - found.not_valid_before_utc)
 
 
 class CertificateProvider(Provider):
@@ -115,11 +116,15 @@ class CertificateProvider(Provider):
         """Nothing to do: its files go with the part that mounts them."""
 
     def expired(self, props: Properties) -> bool:
-        return days_left(props["certificate"]) < RENEW
+        return left(props["certificate"]) < RENEW
 
 
 class Certificate(Resource, module="maia", name="Certificate"):
-    """A server certificate and its key; renewed by the next ``up`` in its last 60 days."""
+    """A server certificate and its key; renewed by the next ``up`` in the last third of its life.
+
+    Args:
+        generation: another one makes it anew.
+    """
 
     certificate: pulumi.Output[str]
     key: pulumi.Output[str]
@@ -131,10 +136,12 @@ class Certificate(Resource, module="maia", name="Certificate"):
         names: list[str],
         ca_certificate: pulumi.Input[str],
         ca_key: pulumi.Input[str],
+        generation: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props = {
             "names": names,
+            "generation": generation,
             "ca_certificate": ca_certificate,
             "ca_key": ca_key,
             "certificate": None,

@@ -21,7 +21,7 @@ def write(root: Path, files: dict[str, str], *, uid: int, gid: int, private: boo
     """
     owner, folder_mode, mode = ((uid, gid), 0o500, 0o400) if private else ((0, 0), 0o755, 0o444)
     root.mkdir(parents=True, exist_ok=True)
-    os.chmod(root, 0o700)
+    os.chmod(root, 0o700 if private else folder_mode)  # a part may be reading there
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,10 @@ import pulumi
 import pulumi_docker as docker
 
 from infra import credentials
+from infra.authority import Authority
 from infra.components.certificate import Certificate
 from infra.components.files import Files, Folder
+from infra.components.reloaded import Reloaded
 from infra.components.started import Finished, Started
 from infra.errors import MaiaError
 from infra.plan import Container, Mount, Plan
@@ -23,6 +25,8 @@ from infra.site import Site
 
 CONFIG = "/etc/maia"
 SECRETS = "/run/secrets"
+CA = "ca.crt"
+TLS = ("tls.crt", "tls.key")
 HEALTH_INTERVAL = "30s"
 """Each look is a process started in the container; ``Started`` has seen it healthy before Docker's first one."""
 MIGRATION = 600
@@ -37,8 +41,9 @@ class Context:
     site: Site
     secrets: pulumi.Output[Mapping[str, str]]
     """Every secret of the stack, by name."""
-    ca_certificate: pulumi.Output[str]
-    ca_key: pulumi.Output[str]
+    authority: pulumi.Output[Authority]
+    generation: pulumi.Output[str] | None
+    """Of the server certificates, where they were ever made anew by hand."""
     networks: Mapping[str, docker.Network]
     """By zone."""
     volumes: dict[str, docker.Volume]
@@ -63,6 +68,8 @@ class Part(pulumi.ComponentResource):
             f"{container.part}-config", root=folder / "config", files=config, user="0:0", private=False, opts=ready
         )
         mounts = [_bind(self.config.root, CONFIG)]
+        # Known once it lies among the files.
+        certificate: pulumi.Output[str] | None = None
         if secret is not None:
             files = Files(
                 f"{container.part}-secrets",
@@ -73,6 +80,8 @@ class Part(pulumi.ComponentResource):
                 opts=ready,
             )
             mounts.append(_bind(files.root, SECRETS))
+            if container.certificate:
+                certificate = pulumi.Output.unsecret(files.files.apply(lambda texts: texts[TLS[0]]))
         if container.socket:
             socket = Folder(
                 f"{container.part}-socket",
@@ -102,6 +111,17 @@ class Part(pulumi.ComponentResource):
             patience=container.health.patience,
             opts=pulumi.ResourceOptions(parent=self, deleted_with=self.container),
         )
+        if certificate and container.reload:
+            opts = pulumi.ResourceOptions(parent=self, depends_on=[self.started], deleted_with=self.container)
+            Reloaded(
+                f"{container.part}-reloaded",
+                container=self.container.id,
+                certificate=certificate,
+                server=container.certificate[0],
+                port=container.ports[0],
+                signal=container.reload,
+                opts=opts,
+            )
         self.register_outputs({"image": container.image_id})
 
     def _config(self) -> pulumi.Output[dict[str, str]]:
@@ -110,7 +130,8 @@ class Part(pulumi.ComponentResource):
             for file in self.plan.files
             if not file.secret
         }
-        return self.context.ca_certificate.apply(lambda certificate: {**texts, "ca.crt": certificate})
+        trusted = pulumi.Output.unsecret(self.context.authority.apply(lambda authority: authority.trusted))
+        return trusted.apply(lambda certificates: {**texts, CA: certificates})
 
     def _secret(self) -> pulumi.Output[dict[str, str]] | None:
         files = [file for file in self.plan.files if file.secret]
@@ -127,13 +148,14 @@ class Part(pulumi.ComponentResource):
         certificate = Certificate(
             f"{part.part}-certificate",
             names=list(dict.fromkeys((*part.certificate, *(context.plan.names if part.published else ())))),
-            ca_certificate=context.ca_certificate,
-            ca_key=context.ca_key,
+            ca_certificate=pulumi.Output.unsecret(context.authority.apply(lambda authority: authority.certificate)),
+            ca_key=context.authority.apply(lambda authority: authority.key),
+            generation=context.generation,
             opts=self._child,
         )
         return pulumi.Output.secret(
             pulumi.Output.all(texts, certificate.certificate, certificate.key).apply(
-                lambda got: {**got[0], "tls.crt": got[1], "tls.key": got[2]}
+                lambda got: {**got[0], **dict(zip(TLS, got[1:], strict=True))}
             )
         )
 
@@ -141,13 +163,15 @@ class Part(pulumi.ComponentResource):
         self, config: pulumi.Output[dict[str, str]], secret: pulumi.Output[dict[str, str]] | None
     ) -> pulumi.Output[str]:
         """A hash of every file whose change means a new container."""
-        live = {file.path for file in self.plan.files if file.live}
+        # The CA is read by whoever connects, when it connects.
+        live = {f"{CONFIG}/{CA}", *(file.path for file in self.plan.files if file.live)}
+        live |= {f"{SECRETS}/{name}" for name in TLS} if self.plan.reload else set()
 
         def digest(got: Sequence[dict[str, str]]) -> str:
             paths = {f"{CONFIG}/{name}": text for name, text in got[0].items()}
             paths |= {f"{SECRETS}/{name}": text for name, text in got[1].items()}
             kept = {path: text for path, text in paths.items() if path not in live}
-            return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+            return _digest(kept)
 
         none: dict[str, str] = {}
         return pulumi.Output.unsecret(pulumi.Output.all(config, secret if secret is not None else none).apply(digest))
@@ -291,6 +315,10 @@ def _archive(context: Context) -> Path:
     if folder and not Path(folder).is_dir():
         raise MaiaError(f"{folder} is not there", where="maia:backup.folder", mend="mount it, or name another folder")
     return context.site.archive(context.plan.stack, folder)
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _duration(seconds: int) -> str:

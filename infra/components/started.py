@@ -13,6 +13,7 @@ from pulumi.dynamic import Resource
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
+from infra import words
 from infra.components.dynamic import Properties, Provider
 from infra.errors import MaiaError
 
@@ -47,10 +48,8 @@ def await_healthy(container: Container, command: list[str], patience: int) -> No
 
 
 def _ill(container: Container, what: str, option: str = "") -> MaiaError:
-    lines = container.logs(tail=8).decode(errors="replace").splitlines()
-    last = " ⏎ ".join(line.strip() for line in lines if line.strip()) or "no output"
-    part = container.labels["maia.part"]
-    return MaiaError(f"{what}; its last words: {last}", where=container.name or "", mend=f"maia logs {part}{option}")
+    what, part = f"{what}; its last words: {words.last(container)}", container.labels["maia.part"]
+    return MaiaError(what, where=container.name or "", mend=f"maia logs {part}{option}")
 
 
 class StartedProvider(Provider):

@@ -181,7 +181,7 @@ def _image(recipe: Recipe, order: _Order, say: Say) -> Image:
     with held(store.home() / "locks" / recipe.name, recipe.name, say):
         if not order.fresh and (there := store.read(recipe.name, key)):
             return there
-        programs = {store.tool(name): toolchain.ensure(store.tool(name), say) for name in recipe.tools}
+        programs = {store.tool(name): toolchain.ensure(store.tool(name), say, order.vendor) for name in recipe.tools}
         wheelhouse = wheels.fetch(recipe.python.lock, say, order.vendor) if recipe.python else None
         known = json.loads((order.base / "found.json").read_text())
         with _work() as work:

@@ -17,9 +17,8 @@ def folder(parent: Path, remove: Callable[[Path], None]) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with (parent / _OWNER).open("a") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)  # so that nobody takes a folder for left that is just being made
-        for left in parent.iterdir():
-            if left.is_dir() and _is_dead(left):
-                remove(left)
+        for left in dead(parent):
+            remove(left)
         path = Path(tempfile.mkdtemp(dir=parent))
         owner = (path / _OWNER).open("w")
         fcntl.flock(owner, fcntl.LOCK_EX)
@@ -28,6 +27,11 @@ def folder(parent: Path, remove: Callable[[Path], None]) -> Iterator[Path]:
     finally:
         remove(path)
         owner.close()
+
+
+def dead(parent: Path) -> list[Path]:
+    """Folders in ``parent`` whose owner was killed."""
+    return [path for path in parent.glob("*") if path.is_dir() and _is_dead(path)]
 
 
 def _is_dead(path: Path) -> bool:

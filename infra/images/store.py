@@ -156,6 +156,8 @@ def load(client: docker.DockerClient, image: Image) -> None:
 
     try:
         there = client.images.get(image.id)
+        if image.tag in there.tags:
+            return
     except ImageNotFound:
         try:
             with image.archive.open("rb") as archive:
@@ -163,5 +165,4 @@ def load(client: docker.DockerClient, image: Image) -> None:
         except (OSError, APIError) as fault:
             what = f"Docker does not load it: {fault}"
             raise MaiaError(what, where=str(image.archive), mend="run it again") from None
-    if image.tag not in there.tags:
-        there.tag(*image.tag.split(":"))
+    there.tag(*image.tag.split(":"))  # also where it has it from its archive: only so does Docker note when it came

@@ -13,12 +13,13 @@ from infra.images import debian, store, wheels
 from infra.images.build import build
 from infra.images.layer import sha256
 from infra.images.recipe import BASE, load_all, load_base
+from infra.toolchain import build as toolchain
 
 Say = Callable[[str], None]
 
 
 def vendor(folder: Path, say: Say, names: Iterable[str] | None = None) -> None:
-    """Puts the exact packages and wheels that images were built of into ``folder``; builds what is not built.
+    """Puts the exact packages, wheels and Go modules that images were built of into ``folder``; builds what is not.
 
     Args:
         folder: empty, or made by this function; the images built from it are the same ones.
@@ -36,14 +37,19 @@ def vendor(folder: Path, say: Say, names: Iterable[str] | None = None) -> None:
     say(f"copying {len(files)} files")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / debian.SUMS).unlink(missing_ok=True)  # a folder without it is refused, so it goes first and comes last
-    for stale in set(folder.iterdir()) - {folder / name for name in files}:
-        stale.unlink()
+    for stale in folder.iterdir():
+        if stale.is_dir():
+            shutil.rmtree(stale)
+        elif stale.name not in files:
+            stale.unlink()
     for name, path in files.items():
         shutil.copyfile(path, folder / name)
+    for tool in sorted({name for recipe in recipes for name in recipe.tools}):
+        toolchain.gather(store.tool(tool), folder, say)
     say("writing the index")
     debian.write_index(folder, load_base().suite)
-    sums = [f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
-    (folder / "sums").write_text("".join(sums))
+    listed = sorted(path for path in folder.rglob("*") if path.is_file())
+    (folder / "sums").write_text("".join(f"{sha256(path)}  {path.relative_to(folder)}\n" for path in listed))
     os.replace(folder / "sums", folder / debian.SUMS)
 
 

@@ -68,6 +68,7 @@ def container(
         dns=() if way_out else ("127.0.0.1",),
         files=service.files,
         certificate=service.certificate,
+        reload=service.reload,
         secrets=tuple(sorted({*service.secrets, *credentials})),
         mounts=tuple(
             Mount(volume=f"maia-{stack}-{service.name}-{volume.name}", path=volume.path, part=service.name)

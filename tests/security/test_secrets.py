@@ -15,8 +15,8 @@ import docker
 import pytest
 from docker.models.containers import Container as Running
 
+from infra import authority
 from infra.cli import common
-from infra.components.appliance import CA_KEY
 from infra.plan import Container
 from infra.stack import Stack
 from tests.conftest import Appliance
@@ -38,7 +38,7 @@ def secrets(appliance: Appliance) -> Secrets:
     values = common.engine(stack, lambda _: None).secrets()
     assert set(stack.plan.secrets) <= values.keys()
     made = Secrets({name: value.encode() for name, value in values.items() if "\n" not in value})
-    made[CA_KEY] = values[CA_KEY].splitlines()[1].encode()
+    made[authority.KEY] = values[authority.KEY].splitlines()[1].encode()
     for part in stack.plan.containers:
         if part.certificate:
             key = (stack.site.files(stack.name) / part.part / "secrets" / "tls.key").read_text()

@@ -90,12 +90,6 @@ def root(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture(scope="module")
-def bucket(stack: Stack) -> Iterator[Bucket]:
-    with clients.bucket(stack, "maia-test-files") as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def neighbour(stack: Stack) -> Iterator[Bucket]:
     with clients.bucket(stack, "maia-test-neighbour") as made:
         yield made

@@ -221,7 +221,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         edited("gateway", "secrets/operators", lambda text: f"{text.rstrip()}\nadmin:{{PLAIN}}admin\n"),
     ),
     "certificate": (
-        {"certificate[gateway-issuer]", "certificate[gateway-names]"},
+        {"certificate[gateway-issuer]", "certificate[gateway-names]", "certificate[gateway-presented]"},
         edited("gateway", "secrets/tls.crt", signed_by_nobody),
     ),
     "certificate-days": ({"certificate[gateway-days]", "served[localhost-until]"}, expiring),

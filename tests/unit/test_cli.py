@@ -83,6 +83,15 @@ def test_the_stack_may_be_named_in_front_of_the_verb_behind_it_and_behind_its_ac
     assert "unknown stack 'nope'" in refused(capsys, "plan", "--stack", "nope")
 
 
+def test_the_ca_alone_is_rotated_in_two_steps_and_only_as_a_whole(site: Site, capsys: Capture) -> None:
+    stack_file(
+        site, "config:\n  secrets:operator: {secure: x}\n  secrets:ca-crt: {secure: x}\n  secrets:ca-key: {secure: x}\n"
+    )
+    assert "in one step (maia secrets rotate operator)" in refused(capsys, "secrets", "rotate", "operator", "--finish")
+    for name in ("ca-key", "ca-next"):
+        assert f"no secret '{name}'" in refused(capsys, "secrets", "rotate", name)
+
+
 def test_a_misspelled_key_is_refused_with_its_path_and_the_nearest(site: Site, capsys: Capture) -> None:
     stack_file(site, "config:\n  maia:gateway:\n    htps: 1\n")
     line = refused(capsys, "plan")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from cryptography import x509
 from pulumi.dynamic import CreateResult, ReadResult
 
+from infra import authority
 from infra.components import certificate, store
 from infra.components.dynamic import Properties, Provider
 from infra.components.files import FilesProvider, look, write
@@ -29,6 +32,23 @@ def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None
     write(root, {"password": "x"}, uid=UID, gid=GID, private=True)
     assert (root / "password").stat().st_mode & 0o777 == 0o400
     assert root.stat().st_mode & 0o777 == 0o500
+
+
+def test_a_reader_may_look_into_a_folder_of_configuration_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "part"
+    write(root, {"a.conf": "one"}, uid=UID, gid=GID, private=False)
+    modes: list[int] = []
+    replaced = os.replace
+
+    def spy(source: Path, target: Path) -> None:
+        modes.append(root.stat().st_mode & 0o777)
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", spy)
+    write(root, {"a.conf": "two"}, uid=UID, gid=GID, private=False)
+    assert modes == [0o755]
 
 
 def test_a_half_written_file_of_a_killed_run_is_replaced_and_cleared_away(tmp_path: Path) -> None:
@@ -106,17 +126,50 @@ def test_a_certificate_is_for_its_names_and_from_the_stacks_ca() -> None:
     assert names.get_values_for_type(x509.DNSName) == ["gateway", "maia.example"]
     assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.1"]
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert certificate.RENEW < certificate.days_left(text) <= certificate.DAYS
+    assert leaf.not_valid_after_utc - datetime.now(UTC) < timedelta(days=certificate.DAYS), "clients refuse longer ones"
 
 
-def test_a_certificate_near_its_end_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_is_made_anew_in_the_last_third_of_its_life_and_when_it_is_asked_for() -> None:
     ca, ca_key = certificate.authority("local")
-    wanted = {"names": ["gateway"], "ca_certificate": ca, "ca_key": ca_key, "certificate": None, "key": None}
+    outputs_ = {"certificate": None, "key": None}
+    wanted = {"names": ["gateway"], "ca_certificate": ca, "ca_key": ca_key, "generation": None, **outputs_}
     provider = certificate.CertificateProvider()
     made = provider.create(wanted)
     assert not provider.diff(made.id, outputs(made), wanted).changes
-    monkeypatch.setattr(certificate, "RENEW", certificate.DAYS + 1)
-    assert provider.diff(made.id, outputs(made), wanted).changes
+    assert provider.diff(made.id, outputs(made), wanted | {"generation": "2"}).changes
+    text = outputs(made)["certificate"]
+    now = datetime.now(UTC)
+    assert certificate.left(text, now + timedelta(days=certificate.DAYS * 0.6)) > certificate.RENEW
+    assert certificate.left(text, now + timedelta(days=certificate.DAYS * 0.7)) < certificate.RENEW
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificate, "RENEW", 1.0)
+        assert provider.diff(made.id, outputs(made), wanted).changes
+
+
+def test_a_rotation_of_the_ca_never_signs_with_what_is_not_trusted_nor_mixes_two_keys() -> None:
+    """At every write of the steps, in their order."""
+    old, new = certificate.authority("local"), certificate.authority("local")
+    secrets = dict(zip(authority.NAMES, old, strict=True))
+    seen = [authority.of(secrets)]
+    coming = authority.Next(*new, signs=False)
+    writes = [
+        {authority.NEXT: coming.text()},
+        {authority.NEXT: replace(authority.Next.read(coming.text()), signs=True).text()},
+        {authority.CERTIFICATE: new[0]},
+        {authority.KEY: new[1]},
+    ]
+    for written in writes:
+        secrets |= {name: value.strip() for name, value in written.items()}  # as the stack file keeps it
+        seen.append(authority.of(secrets))
+    del secrets[authority.NEXT]
+    seen.append(authority.of(secrets))
+    signers = ["old" if each.certificate == old[0] else "new" for each in seen]
+    assert signers == ["old", "old", "new", "new", "new", "new"]
+    trusted = [{name for name, one in (("old", old), ("new", new)) if one[0] in each.trusted} for each in seen]
+    assert trusted == [{"old"}, {"old", "new"}, {"old", "new"}, {"new"}, {"new"}, {"new"}]
+    for each in seen:
+        leaf = x509.load_pem_x509_certificate(certificate.issue(["gateway"], each.certificate, each.key)[0].encode())
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(each.trusted.encode()))
 
 
 def test_a_policy_reaches_its_own_buckets_and_makes_or_removes_none() -> None:

@@ -1,0 +1,81 @@
+"""A server that takes up its new certificate without an interruption."""
+
+from __future__ import annotations
+
+import time
+
+import docker
+import pulumi
+from docker.errors import NotFound
+from pulumi.dynamic import Resource
+
+from infra import presented, words
+from infra.components.dynamic import Properties, Provider
+from infra.errors import MaiaError
+
+PATIENCE = 30.0
+"""Seconds within which it must present the new one."""
+INTERVAL = 0.2
+
+
+class ReloadedProvider(Provider):
+    ignores = ("container",)
+
+    def identity(self, props: Properties) -> str:
+        return str(props["container"])
+
+    def ensure(self, props: Properties) -> Properties:
+        container = docker.from_env().containers.get(props["container"])
+        pid = int(container.attrs["State"]["Pid"])
+        if not pid or _presents(pid, props):  # it begins with the new one, or has begun with it
+            return {}
+        container.kill(signal=props["signal"])
+        deadline = time.monotonic() + PATIENCE
+        while not _presents(pid, props):
+            if time.monotonic() > deadline:
+                what = f"presents its old certificate after {props['signal']}; its last words: {words.last(container)}"
+                raise MaiaError(what, where=container.name or "", mend=f"maia restart {container.labels['maia.part']}")
+            time.sleep(INTERVAL)
+        return {}
+
+    def observe(self, props: Properties) -> Properties | None:
+        try:
+            docker.from_env().containers.get(props["container"])
+        except NotFound:
+            return None
+        return {}
+
+    def remove(self, props: Properties) -> None:
+        """Nothing to do: the container goes by itself."""
+
+
+def _presents(pid: int, props: Properties) -> bool:
+    try:
+        found = presented.certificate(pid, int(props["port"]), props["name"])
+    except OSError:
+        return False
+    return found.strip() == str(props["certificate"]).strip()
+
+
+class Reloaded(Resource, module="maia", name="Reloaded"):
+    """A container that presents ``certificate`` (PEM) at ``port`` to who asks for ``server``; else by ``signal``."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        container: pulumi.Input[str],
+        certificate: pulumi.Input[str],
+        server: str,
+        port: int,
+        signal: str,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {
+            "container": container,
+            "certificate": certificate,
+            "name": server,
+            "port": port,
+            "signal": signal,
+        }
+        super().__init__(ReloadedProvider(), name, props, opts)
