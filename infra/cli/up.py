@@ -103,8 +103,7 @@ def _images(stack: Stack, progress: Progress) -> None:
         for image in images.values():
             store.load(client, image)
         for where, source in stack.sources.items():
-            say(f"{where.rpartition('.')[2]}: loading")
-            owner.load(client, where, source)
+            owner.load(client, where, source, say)
 
 
 def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:

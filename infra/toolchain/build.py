@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from infra.errors import MaiaError
 from infra.site import cache
 from infra.toolchain import golang
 from infra.toolchain.lock import held
-from infra.toolchain.process import Stalled, stream
+from infra.toolchain.process import Stalled, patience, stream
 
 Say = Callable[[str], None]
 
@@ -111,7 +110,7 @@ def _fetch(tool: Tool, go: golang.Go, say: Say) -> int:
 def _online(tool: Tool, go: golang.Go, arguments: list[str], say: Say) -> list[str]:
     """The lines that a ``go`` command prints which may have to ask a mirror; it is not waited for in vain."""
     lines: list[str] = []
-    limit = _limit()
+    limit = patience()
 
     def heard(line: str) -> None:
         if line.startswith("go: downloading "):
@@ -139,14 +138,3 @@ def _online(tool: Tool, go: golang.Go, arguments: list[str], say: Say) -> list[s
             f"Go modules cannot be fetched: {done.tail}", where=tool.name, mend="check the network and GOPROXY"
         )
     return lines
-
-
-def _limit() -> float:
-    value = os.environ.get("MAIA_FETCH_TIMEOUT", "180")
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise MaiaError(f"{value!r} is not a number of seconds", where="MAIA_FETCH_TIMEOUT", mend="set it to 180, say")
-    return seconds
