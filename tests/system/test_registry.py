@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +18,13 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import bcrypt
 import docker
 import httpx
 import pytest
 import yaml
 
+from infra import credentials
 from infra.images import build
 from infra.images import store as images
 from tests.conftest import Appliance, small
@@ -34,6 +38,8 @@ SERVER = "require('node:http').createServer((_, response) => response.end('{}'))
 class Registry:
     at: str
     """Host and port."""
+    login: str
+    """What a request must carry to be answered."""
     hello: str
     """The digest of an image that it holds."""
     other: str
@@ -45,7 +51,10 @@ class Registry:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Debian's `docker-registry`, unpacked and not installed, with two images that Docker itself has forgotten."""
+    """Debian's `docker-registry`, unpacked and not installed, with two images that Docker itself has forgotten.
+
+    It answers whoever logged in; Docker's client has, as `docker login` would have written it down.
+    """
     folder = tmp_path_factory.mktemp("registry")
     folder.chmod(0o755)
     subprocess.run(["apt-get", "download", "docker-registry"], cwd=folder, check=True, timeout=120)
@@ -53,16 +62,29 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         at = f"127.0.0.1:{free.getsockname()[1]}"
+    password = credentials.generate()
+    login = base64.b64encode(f"maia:{password}".encode()).decode()
+    (folder / "users").write_text(f"maia:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n")
+    (folder / "config.json").write_text(json.dumps({"auths": {at: {"auth": login}}}))
     settings = folder / "config.yml"
-    storage = {"filesystem": {"rootdirectory": str(folder / "data")}}
     settings.write_text(
-        yaml.safe_dump({"version": 0.1, "log": {"level": "error"}, "storage": storage, "http": {"addr": at}})
+        yaml.safe_dump(
+            {
+                "version": 0.1,
+                "log": {"level": "error"},
+                "http": {"addr": at},
+                "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+                "auth": {"htpasswd": {"realm": "maia", "path": str(folder / "users")}},
+            }
+        )
     )
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([folder / "root/usr/bin/docker-registry", "serve", settings], stdout=log, stderr=log)
     try:
         answers(f"http://{at}/v2/")
-        yield Registry(at, push(at, "hello"), push(at, "other"))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("DOCKER_CONFIG", str(folder))
+            yield Registry(at, f"Basic {login}", push(at, "hello"), push(at, "other"))
     finally:
         process.terminate()
         process.wait()
@@ -73,7 +95,7 @@ def answers(url: str) -> None:
     limit = time.monotonic() + PATIENCE
     while True:
         with suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False).is_success:
+            if httpx.get(url, trust_env=False).status_code == 401:
                 return
         assert time.monotonic() < limit, f"not within {PATIENCE} s"
         time.sleep(0.1)
@@ -139,7 +161,7 @@ def test_up_again_asks_no_registry(hello: Appliance, registry: Registry) -> None
 class Deaf(BaseHTTPRequestHandler):
     """A registry that has every image and falls silent when its layers are asked for."""
 
-    registry: str
+    registry: Registry
     over: threading.Event
 
     def do_HEAD(self) -> None:
@@ -149,8 +171,8 @@ class Deaf(BaseHTTPRequestHandler):
         if "/blobs/" in self.path:
             self.over.wait()
             return
-        accept = {"Accept": self.headers["Accept"] or "*/*"}
-        told = httpx.request(self.command, f"http://{self.registry}{self.path}", headers=accept, trust_env=False)
+        asked = {"Accept": self.headers["Accept"] or "*/*", "Authorization": self.registry.login}
+        told = httpx.request(self.command, f"http://{self.registry.at}{self.path}", headers=asked, trust_env=False)
         self.send_response(told.status_code)
         for name in ("content-type", "content-length", "docker-content-digest", "docker-distribution-api-version"):
             if name in told.headers:
@@ -165,7 +187,7 @@ class Deaf(BaseHTTPRequestHandler):
 @contextmanager
 def silent(registry: Registry) -> Iterator[str]:
     over = threading.Event()
-    handler = type("Silent", (Deaf,), {"registry": registry.at, "over": over})
+    handler = type("Silent", (Deaf,), {"registry": registry, "over": over})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -198,9 +220,18 @@ def without(registry: Registry) -> Iterator[str]:
     yield registry.reference(f"sha256:{'0' * 64}")
 
 
+@contextmanager
+def stranger(registry: Registry) -> Iterator[str]:
+    """Nobody logged in to it."""
+    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory() as empty:
+        environment.setenv("DOCKER_CONFIG", empty)
+        yield registry.reference(registry.other)
+
+
 @pytest.mark.parametrize(
     ("where", "says", "mend"),
     [
+        (stranger, "no basic auth credentials", "(docker login 127.0.0.1:"),
         (without, "cannot be had: manifest for", "(check its name and digest)"),
         (closed, "connection refused", "(check the network and the registry)"),
         (mute, "hangs: nothing came for 5 s", "(check the network and the registry, or allow more seconds in "),
