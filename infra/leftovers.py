@@ -7,6 +7,8 @@ from typing import Any
 
 from infra import health
 from infra.errors import MaiaError
+from infra.plan import Plan
+from infra.plan.networks import candidate
 
 
 def remove_unknown(stack: str, known: Collection[str], say: Callable[[str], None]) -> None:
@@ -24,6 +26,16 @@ def remove_unknown(stack: str, known: Collection[str], say: Callable[[str], None
         if network.id not in known:
             say(f"removing the network {network.name}, which a killed run left")
             network.remove()
+
+
+def retire_candidates(plan: Plan, say: Callable[[str], None]) -> None:
+    """Remove the new versions that an ended run tried; one that stands in for an app that is not well stays."""
+    client = health.client()
+    for container in (container for container in plan.containers if container.candidate_addresses):
+        tried = health.find(client, candidate(container.name))
+        if tried is not None and not health.ill(container, client):
+            say(f"removing {tried.name}")
+            tried.remove(force=True)
 
 
 def refuse_foreign(stack: str) -> None:

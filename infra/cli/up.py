@@ -67,7 +67,10 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
         if (known := engine.known()) or cut_short:
             leftovers.remove_unknown(stack.name, known, say)
         _revive(stack, say)
-        outcome = engine.up(say)
+        try:
+            outcome = engine.up(say)
+        finally:
+            leftovers.retire_candidates(stack.plan, say)
     if stack.plan.running:
         with progress.step("health") as say:
             health.wait(stack.plan, health.client(), say)
@@ -117,5 +120,5 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
     print(f"open:    {plan.origin}/")
     print(f"log in:  operator, with the password that `maia secrets show operator --stack {plan.stack}` prints")
     print(f"trust:   {stack.site.files(stack.name) / 'gateway' / 'config' / 'ca.crt'} is the CA for your browser")
-    for absent in plan.absent:
-        print(f"absent:  {absent.part}: {absent.reason}")
+    for part, reason in plan.absences():
+        print(f"absent:  {part}: {reason}")

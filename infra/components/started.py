@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import docker
@@ -18,6 +19,10 @@ from infra.errors import MaiaError
 
 INTERVAL = 0.2
 """Seconds between two tries. Docker's own first look comes after a whole health interval."""
+GRACE = 10
+"""Seconds to end in."""
+LINES = 20
+"""Of the log, when something is told of it: a trace hides its cause above a dozen lines."""
 RESTARTS = 6
 """How often Docker may start it again, each time after twice the pause: some 6 s in all."""
 
@@ -47,14 +52,23 @@ def await_healthy(container: Container, command: list[str], patience: int) -> No
 
 
 def _ill(container: Container, what: str, option: str = "") -> MaiaError:
-    lines = container.logs(tail=8).decode(errors="replace").splitlines()
+    lines = container.logs(tail=LINES).decode(errors="replace").splitlines()
     last = " ⏎ ".join(line.strip() for line in lines if line.strip()) or "no output"
     part = container.labels["maia.part"]
     return MaiaError(f"{what}; its last words: {last}", where=container.name or "", mend=f"maia logs {part}{option}")
 
 
+def retire(name: str) -> None:
+    """Let a container that stood in for another end what it is doing, and remove it; there may be none."""
+    with suppress(NotFound):
+        container = docker.from_env(timeout=60).containers.get(name)
+        container.stop(timeout=GRACE)
+        container.remove(force=True)
+
+
 class StartedProvider(Provider):
     replaces = ("container",)
+    ignores = ("candidate",)
 
     def identity(self, props: Properties) -> str:
         return str(props["container"])
@@ -62,6 +76,8 @@ class StartedProvider(Provider):
     def ensure(self, props: Properties) -> Properties:
         container = docker.from_env().containers.get(props["container"])
         await_healthy(container, list(props["health"]), int(props["patience"]))
+        if candidate := props.get("candidate"):
+            retire(candidate)
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
@@ -87,9 +103,15 @@ class Started(Resource, module="maia", name="Started"):
         container: pulumi.Input[str],
         health: tuple[str, ...],
         patience: int,
+        candidate: str | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props: dict[str, Any] = {"container": container, "health": list(health), "patience": patience}
+        props: dict[str, Any] = {
+            "container": container,
+            "health": list(health),
+            "patience": patience,
+            "candidate": candidate,
+        }
         super().__init__(StartedProvider(), name, props, opts)
 
 
