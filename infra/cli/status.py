@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
         _watch(plan, lambda: health.states(plan, client))
     else:
         common.show(_table(plan, states))
-        for absent in plan.absent:
-            print(f"absent: {absent.part}: {absent.reason}")
+        for part, reason in plan.absences():
+            print(f"absent: {part}: {reason}")
     return 0 if not plan.running or all(state.well for state in states) else 1
 
 
