@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from infra import health
+from infra.components import exchange as exchanges
 from infra.errors import MaiaError
 from infra.plan import Plan
-from infra.plan.networks import candidate
 
 
 def remove_unknown(stack: str, known: Collection[str], say: Callable[[str], None]) -> None:
@@ -28,14 +28,20 @@ def remove_unknown(stack: str, known: Collection[str], say: Callable[[str], None
             network.remove()
 
 
-def retire_candidates(plan: Plan, say: Callable[[str], None]) -> None:
-    """Remove the new versions that an ended run tried; one that stands in for an app that is not well stays."""
+def end_exchanges(plan: Plan, say: Callable[[str], None], *, well: bool) -> None:
+    """Remove the candidates that an ended run left.
+
+    Args:
+        well: only where the app itself is well; else one that stands in for it stays.
+    """
     client = health.client()
-    for container in (container for container in plan.containers if container.candidate_addresses):
-        tried = health.find(client, candidate(container.name))
-        if tried is not None and not health.ill(container, client):
-            say(f"removing {tried.name}")
-            tried.remove(force=True)
+    for container in plan.containers:
+        exchange = exchanges.of(plan, container)
+        if not exchange or health.find(client, exchange.candidate) is None:
+            continue
+        if not well or not health.ill(container, client):
+            say(f"removing {exchange.candidate}")
+            exchange.remove()
 
 
 def refuse_foreign(stack: str) -> None:

@@ -62,6 +62,7 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
     from infra import health, leftovers
 
     with progress.step("pulumi up") as say:
+        leftovers.end_exchanges(stack.plan, say, well=False)
         cut_short = engine.recover(say)
         # A state that knows nothing and was not cut short is no ground to remove what another site may own.
         if (known := engine.known()) or cut_short:
@@ -70,7 +71,7 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
         try:
             outcome = engine.up(say)
         finally:
-            leftovers.retire_candidates(stack.plan, say)
+            leftovers.end_exchanges(stack.plan, say, well=True)
     if stack.plan.running:
         with progress.step("health") as say:
             health.wait(stack.plan, health.client(), say)

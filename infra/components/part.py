@@ -13,13 +13,14 @@ import pulumi_docker as docker
 
 from infra import credentials
 from infra.catalog.model import Zone
+from infra.components import exchange as exchanges
 from infra.components.arguments import bind, duration, limit_processes
 from infra.components.certificate import Certificate
+from infra.components.exchange import Exchange
 from infra.components.files import Files, Folder
 from infra.components.started import Finished, Started
 from infra.components.trial import Trial
 from infra.plan import Container, Plan
-from infra.plan.networks import candidate
 from infra.render import render
 from infra.site import Site
 
@@ -85,15 +86,16 @@ class Part(pulumi.ComponentResource):
         if container.migrate:
             needs = [*needs, self._migration(mounts, needs)]
         shape = self._shape(mounts, self._fingerprint(config, secret))
-        if container.candidate_addresses:
-            needs = [*needs, self._trial(shape, needs)]
+        exchange = exchanges.of(context.plan, container)
+        if exchange:
+            needs = [*needs, self._trial(exchange, shape, needs)]
         self.container = self._container(shape, needs)
         self.started = Started(
             f"{container.part}-started",
             container=self.container.id,
             health=container.health.command,
             patience=container.health.patience,
-            candidate=candidate(container.name) if container.candidate_addresses else None,
+            exchange=exchange,
             opts=pulumi.ResourceOptions(parent=self, deleted_with=self.container),
         )
         self.register_outputs({"image": container.image_id})
@@ -196,14 +198,13 @@ class Part(pulumi.ComponentResource):
             opts=self._options(needs),
         )
 
-    def _trial(self, shape: Mapping[str, Any], needs: Sequence[pulumi.Resource]) -> Trial:
+    def _trial(self, exchange: Exchange, shape: Mapping[str, Any], needs: Sequence[pulumi.Resource]) -> Trial:
         """The app's new version, healthy beside the old one before that goes."""
         part = self.plan
         return Trial(
             f"{part.part}-trial",
-            part=part.part,
             live=part.name,
-            candidate=candidate(part.name),
+            exchange=exchange,
             networks={
                 self.context.plan.network(Zone(zone)).name: address
                 for zone, address in part.candidate_addresses.items()

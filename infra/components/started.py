@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import docker
@@ -15,12 +15,11 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
 from infra.components.dynamic import Properties, Provider
+from infra.components.exchange import Exchange
 from infra.errors import MaiaError
 
 INTERVAL = 0.2
 """Seconds between two tries. Docker's own first look comes after a whole health interval."""
-GRACE = 10
-"""Seconds to end in."""
 LINES = 20
 """Of the log, when something is told of it: a trace hides its cause above a dozen lines."""
 RESTARTS = 6
@@ -58,17 +57,9 @@ def _ill(container: Container, what: str, option: str = "") -> MaiaError:
     return MaiaError(f"{what}; its last words: {last}", where=container.name or "", mend=f"maia logs {part}{option}")
 
 
-def retire(name: str) -> None:
-    """Let a container that stood in for another end what it is doing, and remove it; there may be none."""
-    with suppress(NotFound):
-        container = docker.from_env(timeout=60).containers.get(name)
-        container.stop(timeout=GRACE)
-        container.remove(force=True)
-
-
 class StartedProvider(Provider):
     replaces = ("container",)
-    ignores = ("candidate",)
+    ignores = ("exchange",)
 
     def identity(self, props: Properties) -> str:
         return str(props["container"])
@@ -76,8 +67,8 @@ class StartedProvider(Provider):
     def ensure(self, props: Properties) -> Properties:
         container = docker.from_env().containers.get(props["container"])
         await_healthy(container, list(props["health"]), int(props["patience"]))
-        if candidate := props.get("candidate"):
-            retire(candidate)
+        if exchange := props.get("exchange"):
+            Exchange(**exchange).retire()
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
@@ -103,14 +94,14 @@ class Started(Resource, module="maia", name="Started"):
         container: pulumi.Input[str],
         health: tuple[str, ...],
         patience: int,
-        candidate: str | None,
+        exchange: Exchange | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props: dict[str, Any] = {
             "container": container,
             "health": list(health),
             "patience": patience,
-            "candidate": candidate,
+            "exchange": asdict(exchange) if exchange else None,
         }
         super().__init__(StartedProvider(), name, props, opts)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import docker
@@ -20,6 +21,7 @@ from pulumi.dynamic import Resource, UpdateResult
 
 from infra.catalog.model import Health
 from infra.components.dynamic import Properties, Provider
+from infra.components.exchange import Exchange
 from infra.components.started import await_healthy
 from infra.errors import MaiaError
 
@@ -30,38 +32,32 @@ def attempt(props: Properties) -> None:
     Raises:
         MaiaError: it did not; it is gone then, and the live container was not touched.
     """
-    client = docker.from_env(timeout=60)
-    remove(client, props["candidate"])  # of a run that was killed
+    client, exchange = docker.from_env(timeout=60), Exchange(**props["exchange"])
+    exchange.remove()  # of a run that was killed
     if not _runs(client, props["live"]):
         return
-    with _only_where_it_passes(client, props):
-        container = _create(client, props)
+    with _only_where_it_passes(exchange):
+        container = _create(client, exchange, props)
         container.start()
         await_healthy(container, list(props["health"]), int(props["patience"]))
+        exchange.divert()
 
 
 @contextmanager
-def _only_where_it_passes(client: docker.DockerClient, props: Properties) -> Iterator[None]:
+def _only_where_it_passes(exchange: Exchange) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        remove(client, props["candidate"])
+        exchange.remove()
         if not isinstance(error, (MaiaError, APIError)):
             raise
         reason = error.what if isinstance(error, MaiaError) else " ".join(str(error.explanation or error).split())
-        part = props["part"]
+        where = f"maia:apps.{exchange.part}"
         raise MaiaError(
             f"the new version was tried and failed, the old one still runs: {reason}",
-            where=f"maia:apps.{part}",
-            mend=f"correct the app, or set maia:apps.{part}.trial to false where two must never run at once",
+            where=where,
+            mend=f"correct the app, or set {where}.trial to false where two must never run at once",
         ) from None
-
-
-def remove(client: docker.DockerClient, name: str) -> None:
-    try:
-        client.containers.get(name).remove(force=True)
-    except NotFound:
-        return
 
 
 def _runs(client: docker.DockerClient, name: str) -> bool:
@@ -71,12 +67,12 @@ def _runs(client: docker.DockerClient, name: str) -> bool:
         return False
 
 
-def _create(client: docker.DockerClient, props: Properties) -> Container:
+def _create(client: docker.DockerClient, exchange: Exchange, props: Properties) -> Container:
     """The container that the Docker provider would make of the same arguments, but for name and place."""
     (first, address), *others = props["networks"].items()
     container = client.containers.create(
         props["image"],
-        name=props["candidate"],
+        name=exchange.candidate,
         detach=True,
         hostname=props["hostname"],
         entrypoint=props["entrypoints"] or None,
@@ -109,10 +105,10 @@ def _create(client: docker.DockerClient, props: Properties) -> Container:
 
 
 class TrialProvider(Provider):
-    ignores = ("live", "candidate", "networks", "patience", "memory", "memory_swap", "pids")
+    ignores = ("live", "exchange", "networks", "patience", "memory", "memory_swap", "pids")
 
     def identity(self, props: Properties) -> str:
-        return str(props["candidate"])
+        return str(props["exchange"]["candidate"])
 
     def ensure(self, props: Properties) -> Properties:
         """An app that is new has no version before it that could be lost."""
@@ -126,7 +122,7 @@ class TrialProvider(Provider):
         return {}
 
     def remove(self, props: Properties) -> None:
-        remove(docker.from_env(timeout=60), props["candidate"])
+        Exchange(**props["exchange"]).remove()
 
 
 class Trial(Resource, module="maia", name="Trial"):
@@ -136,9 +132,8 @@ class Trial(Resource, module="maia", name="Trial"):
         self,
         name: str,
         *,
-        part: str,
         live: str,
-        candidate: str,
+        exchange: Exchange,
         networks: Mapping[str, str],
         shape: Mapping[str, Any],
         pids: int,
@@ -146,9 +141,8 @@ class Trial(Resource, module="maia", name="Trial"):
         opts: pulumi.ResourceOptions,
     ) -> None:
         props: dict[str, Any] = {
-            "part": part,
             "live": live,
-            "candidate": candidate,
+            "exchange": asdict(exchange),
             "networks": dict(networks),
             "pids": pids,
             "health": list(health.command),

@@ -118,7 +118,7 @@ def asking(rollout: Rollout) -> Iterator[Asked]:
             while not over.is_set():
                 asked.ask(client, method)
 
-    threads = [threading.Thread(target=go_on, args=(method,)) for method in ("GET", "GET", "POST")]
+    threads = [threading.Thread(target=go_on, args=(method,)) for method in ("GET", "POST", "POST")]
     for thread in threads:
         thread.start()
     try:

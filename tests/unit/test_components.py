@@ -157,7 +157,7 @@ def test_a_version_is_tried_where_its_container_would_be_replaced_and_nowhere_el
     change: dict[str, Any], changes: bool
 ) -> None:
     wanted: dict[str, Any] = {
-        "candidate": "maia-x-web-candidate",
+        "exchange": {"candidate": "maia-x-web-candidate"},
         "networks": {"apps": "10.0.0.8"},
         "image": "sha256:1",
         "envs": ["A=1"],

@@ -326,7 +326,7 @@ def test_an_apps_next_version_serves_only_where_the_app_itself_does_not() -> Non
     shop, forum = FULL.container("shop"), FULL.container("forum")
     live, tried = f"{shop.addresses['apps']}:3000 max_fails=0", f"{shop.candidate_addresses['apps']}:3000 backup"
     found = upstreams(FULL)
-    assert found["shop_3000"] == [live, live, tried]
+    assert found["shop_3000"] == [live, tried]
     assert found["forum_8080"] == [f"{forum.addresses['apps']}:8080 max_fails=0"]
 
 
