@@ -74,7 +74,7 @@ def _create(client: docker.DockerClient, exchange: Exchange, props: Properties) 
         props["image"],
         name=exchange.candidate,
         detach=True,
-        hostname=props["hostname"],
+        hostname=exchange.candidate,  # Docker would make the app's own a name by which other parts find it
         entrypoint=props["entrypoints"] or None,
         environment=props["envs"],
         use_config_proxy=False,

@@ -218,7 +218,7 @@ def shape(container: dict[str, Any]) -> dict[str, Any]:
     """All that makes a version, without its name and place."""
     config = {key: value for key, value in container["Config"].items() if key not in PLACE}
     place = {"RestartPolicy", "NetworkMode", "PortBindings", "ConsoleSize"}
-    host = {key: value or None for key, value in container["HostConfig"].items() if key not in place}
+    host = {key: value for key, value in container["HostConfig"].items() if value and key not in place}
     mounts = sorted((each["Source"], each["Destination"], each["RW"]) for each in container["Mounts"])
     host.pop("Mounts")
     return {"image": container["Image"], "config": config, "host": host, "mounts": mounts}
