@@ -143,8 +143,8 @@ def table(result: Result, *, everything: bool = False) -> Table:
         for deviation in container.deviations:
             what = f"{container.part}: {deviation.field} {deviation.value}"
             shown.add_row(Text("planned", "yellow"), Text(what), Text(deviation.reason), "")
-    for absent in result.plan.absent:
-        shown.add_row(Text("absent", "yellow"), Text(absent.part), Text(absent.reason), "")
+    for part, reason in result.plan.absences():
+        shown.add_row(Text("absent", "yellow"), Text(part), Text(reason), "")
     return shown
 
 

@@ -138,7 +138,6 @@ class Plugin:
         self._began = datetime.now(UTC)
         self._say = say
         self._waivers = evidence.waivers(*waiver_files(spec.site))
-        self._chapter = ""
 
     @pytest.fixture(name="plan", scope="session")
     def _plan(self) -> Plan:
@@ -192,10 +191,7 @@ class Plugin:
         return control is None or any(id_.startswith(control) for id_ in controls_of(subject, case))
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        subject, _ = subject_and_case(item)
-        if subject != self._chapter:
-            self._chapter = subject
-            self._say(f"checking {subject}")
+        self._say(f"{item.path.stem.removeprefix('test_')}: {len(self.rows)} of {len(item.session.items)} done")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Generator[None, None, None]:
@@ -216,6 +212,8 @@ class Plugin:
             outcome, reason = "waived", f"waived until {waiver.expires}: {waiver.reason}"
             report.outcome, report.wasxfail = "skipped", reason
         expect = getattr(item, "funcargs", {}).get("expect") or Expect()
+        if outcome == "failed":
+            self._say(f"{check} failed: {reason}")
         self.rows.append(
             evidence.Row(
                 check=check,

@@ -149,7 +149,8 @@ def test_gateway_filter(case: Case, plan: Plan, facts: Facts, probes: Probes, ex
     planned = {
         f"{address} {route.route.port}"
         for route in plan.routes
-        for address in plan.container(route.part).addresses.values()
+        for part in (plan.container(route.part),)
+        for address in (*part.addresses.values(), *part.candidate_addresses.values())
     }
     expect(
         {"policies": chains, "beyond the routes": sorted(opened - planned), "has refused": refused > 0},

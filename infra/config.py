@@ -107,6 +107,10 @@ class App(Source):
     )
     command: list[str] = Field(default=[])
     migrate: list[str] = Field(default=[], description="Command run to its end before a new version goes live.")
+    trial: Annotated[bool, Field(strict=True)] = Field(
+        default=True,
+        description="A new version must be healthy beside the old one first; false where two must never run at once.",
+    )
     writable: list[Annotated[str, Field(pattern=r"^/\S+$")]] = Field(default=[], description="Scratch folders.")
 
     @model_validator(mode="after")

@@ -79,3 +79,10 @@ def of_part(plan: Plan, part: str, secrets: Mapping[str, str]) -> Lookup:
         return Credential(host="s3", port=9000, user=tagged(part, secret, "-"), password=secret, url="http://s3:9000")
 
     return credential
+
+
+def wired(credential: Lookup, what: str) -> str:
+    """What an app's variable is filled with, such as ``database-url``."""
+    kind, _, field = what.partition("-")
+    found = credential({"database": "postgres"}.get(kind, kind))
+    return {"url": found.url, "endpoint": found.url, "access-key": found.user, "secret-key": found.password}[field]

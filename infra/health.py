@@ -130,16 +130,16 @@ def wait(
     begun = time.monotonic()
     awaited = [container for container in plan.containers if only is None or container.part in only]
     for container in awaited:
-        while (ill := _ill(container, docker_client)) and time.monotonic() - begun < container.health.patience:
+        while (wrong := ill(container, docker_client)) and time.monotonic() - begun < container.health.patience:
             say(f"waiting for {container.part}")
             time.sleep(INTERVAL)
-        if ill:
-            raise MaiaError(ill, where=container.part, mend=f"maia logs {container.part}")
+        if wrong:
+            raise MaiaError(wrong, where=container.part, mend=f"maia logs {container.part}")
     say(f"{len(awaited)} healthy")
 
 
-def _ill(container: Container, docker_client: docker.DockerClient) -> str:
-    """What is wrong with it, or nothing."""
+def ill(container: Container, docker_client: docker.DockerClient) -> str:
+    """What is wrong with a part, or nothing."""
     running = find(docker_client, container.name)
     if running is None:
         return "the container is missing"

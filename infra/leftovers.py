@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from infra import health
+from infra.components import exchange as exchanges
 from infra.errors import MaiaError
+from infra.plan import Plan
 
 
 def remove_unknown(stack: str, known: Collection[str], say: Callable[[str], None]) -> None:
@@ -24,6 +26,22 @@ def remove_unknown(stack: str, known: Collection[str], say: Callable[[str], None
         if network.id not in known:
             say(f"removing the network {network.name}, which a killed run left")
             network.remove()
+
+
+def end_exchanges(plan: Plan, say: Callable[[str], None], *, well: bool) -> None:
+    """Remove the candidates that an ended run left.
+
+    Args:
+        well: only where the app itself is well; else one that stands in for it stays.
+    """
+    client = health.client()
+    for container in plan.containers:
+        exchange = exchanges.of(plan, container)
+        if not exchange or health.find(client, exchange.candidate) is None:
+            continue
+        if not well or not health.ill(container, client):
+            say(f"removing {exchange.candidate}")
+            exchange.remove()
 
 
 def refuse_foreign(stack: str) -> None:

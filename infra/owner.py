@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra import registry
 from infra.config import Source
 from infra.errors import MaiaError
 from infra.site import cache
 
 if TYPE_CHECKING:
     import docker
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
     return stream.read()
 
 
-def load(client: docker.DockerClient, where: str, source: Source) -> None:
+def load(client: docker.DockerClient, where: str, source: Source, say: Say) -> None:
     """Have the image in Docker: from its archive or its registry, where it is not there already.
 
     Raises:
@@ -100,19 +104,20 @@ def load(client: docker.DockerClient, where: str, source: Source) -> None:
     wanted = archived(Path(source.archive), where) if source.archive else source.image or ""
     if _there(client, wanted):
         return
-    if not source.archive and "@" not in wanted:
-        raise MaiaError(f"no image {wanted}", where=where, mend="docker load it, or name its archive")
-    try:
-        if source.archive:
-            with Path(source.archive).open("rb") as archive:
+    if source.archive:
+        path = Path(source.archive)
+        say(f"loading {path}")
+        try:
+            with path.open("rb") as archive:
                 client.images.load(archive)
-        else:
-            client.images.pull(wanted)
-    except (APIError, OSError) as error:
-        reason = " ".join(str(getattr(error, "explanation", None) or error).split())
-        raise MaiaError(
-            f"{source.archive or wanted} cannot be had: {reason}", where=where, mend="check its source"
-        ) from None
+        except (APIError, OSError) as error:
+            reason = " ".join(str(getattr(error, "explanation", None) or error).split())
+            raise MaiaError(f"{path} cannot be had: {reason}", where=where, mend=_save(path)) from None
+    elif "@" in wanted:
+        say(f"pulling {wanted}")
+        registry.pull(client, wanted, where, say)
+    else:
+        raise MaiaError(f"no image {wanted}", where=where, mend="docker load it, or name its archive")
     if not _there(client, wanted):
         raise MaiaError(f"{source.archive or wanted} did not bring {wanted}", where=where, mend="save or pull it anew")
     _remember(client, where.rpartition(".")[0], wanted)

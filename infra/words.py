@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-LINES = 8
+LINES = 20
+"""A trace hides its cause above a dozen lines."""
 
 
 def last(container: Container) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.catalog import probes
-from infra.catalog.model import File, Limits, Route, Service, Volume, Zone
+from infra.catalog.model import File, Limits, Route, Scrape, Service, Volume, Zone
 
 SERVICE = Service(
     name="grafana",
@@ -26,10 +26,11 @@ SERVICE = Service(
             for name in ("appliance", "postgres", "redis", "objects")
         ),
     ),
-    secrets=("grafana-admin",),
+    secrets=("grafana-admin", "grafana-key"),
     volumes=(Volume(name="data", path="/var/lib/grafana"),),
     routes=(Route(path="/grafana/", port=3000),),
-    health=probes.http(3000, "/api/health", contains='"database"'),
+    scrape=(Scrape(port=3000, path="/grafana/metrics"),),
+    health=probes.http(3000, "/grafana/api/health", contains='"database"'),
     limits=Limits(memory=512, cpus=1),
     after=("prometheus",),
 )

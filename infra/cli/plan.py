@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
             "\n".join(reached),
         )
     common.show(parts)
-    for absent in plan.absent:
-        print(f"absent: {absent.part}: {absent.reason}")
+    for part, reason in plan.absences():
+        print(f"absent: {part}: {reason}")
     for grant in plan.grants:
         print(f"egress: {grant.part} → {grant.endpoint}")
     total = sum(container.memory for container in plan.containers)

@@ -40,10 +40,10 @@ def run(args: argparse.Namespace) -> int:
         common.show(_table(plan, states))
         if plan.has(recovery.PART):
             print(f"backups: {recovery.where(stack)}")
-        for absent in plan.absent:
-            print(f"absent: {absent.part}: {absent.reason}")
         if told := served.told(plan, client):
             print(f"certificate: {told}")
+        for part, reason in plan.absences():
+            print(f"absent: {part}: {reason}")
     return 0 if not plan.running or all(state.well for state in states) else 1
 
 

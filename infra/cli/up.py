@@ -63,12 +63,16 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
     from infra import health, leftovers
 
     with progress.step("pulumi up") as say:
+        leftovers.end_exchanges(stack.plan, say, well=False)
         cut_short = engine.recover(say)
         # A state that knows nothing and was not cut short is no ground to remove what another site may own.
         if (known := engine.known()) or cut_short:
             leftovers.remove_unknown(stack.name, known, say)
         _revive(stack, say)
-        outcome = engine.up(say)
+        try:
+            outcome = engine.up(say)
+        finally:
+            leftovers.end_exchanges(stack.plan, say, well=True)
     if stack.plan.running:
         with progress.step("health") as say:
             health.wait(stack.plan, health.client(), say)
@@ -104,8 +108,7 @@ def _images(stack: Stack, progress: Progress) -> None:
         for image in images.values():
             store.load(client, image)
         for where, source in stack.sources.items():
-            say(f"{where.rpartition('.')[2]}: loading")
-            owner.load(client, where, source)
+            owner.load(client, where, source, say)
 
 
 def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
@@ -126,5 +129,5 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
     if plan.has(recovery.PART):
         print(f"backups: {recovery.where(stack)}")
         print(f"keep:    the recovery key, off this machine: `maia secrets show recovery --stack {stack.name}`")
-    for absent in plan.absent:
-        print(f"absent:  {absent.part}: {absent.reason}")
+    for part, reason in plan.absences():
+        print(f"absent:  {part}: {reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,15 @@ import pulumi_docker as docker
 
 from infra import credentials
 from infra.authority import Authority
+from infra.catalog.model import Zone
+from infra.components import exchange as exchanges
+from infra.components.arguments import bind, duration, limit_processes
 from infra.components.certificate import Certificate
+from infra.components.exchange import Exchange
 from infra.components.files import Files, Folder
 from infra.components.reloaded import Reloaded
 from infra.components.started import Finished, Started
+from infra.components.trial import Trial
 from infra.errors import MaiaError
 from infra.plan import Container, Mount, Plan
 from infra.render import render
@@ -67,7 +72,7 @@ class Part(pulumi.ComponentResource):
         self.config = Files(
             f"{container.part}-config", root=folder / "config", files=config, user="0:0", private=False, opts=ready
         )
-        mounts = [_bind(self.config.root, CONFIG)]
+        mounts = [bind(self.config.root, CONFIG)]
         # Known once it lies among the files.
         certificate: pulumi.Output[str] | None = None
         if secret is not None:
@@ -79,7 +84,7 @@ class Part(pulumi.ComponentResource):
                 private=True,
                 opts=ready,
             )
-            mounts.append(_bind(files.root, SECRETS))
+            mounts.append(bind(files.root, SECRETS))
             if container.certificate:
                 certificate = pulumi.Output.unsecret(files.files.apply(lambda texts: texts[TLS[0]]))
         if container.socket:
@@ -89,9 +94,9 @@ class Part(pulumi.ComponentResource):
                 user=container.user,
                 opts=self._child,
             )
-            mounts.append(_bind(socket.path, container.socket, read_only=False))
+            mounts.append(bind(socket.path, container.socket, read_only=False))
         sockets = context.site.sockets(context.plan.stack)
-        mounts += [_bind(str(sockets / part), path) for part, path in container.sockets.items()]
+        mounts += [bind(str(sockets / part), path) for part, path in container.sockets.items()]
         if container.archive:
             archive = Folder(
                 f"{container.part}-archive",
@@ -99,16 +104,21 @@ class Part(pulumi.ComponentResource):
                 user=container.user,
                 opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
             )
-            mounts.append(_bind(archive.path, container.archive, read_only=False))
+            mounts.append(bind(archive.path, container.archive, read_only=False))
         mounts += [self._volume(mount) for mount in container.mounts]
         if container.migrate:
             needs = [*needs, self._migration(mounts, needs)]
-        self.container = self._container(mounts, self._fingerprint(config, secret), needs)
+        shape = self._shape(mounts, self._fingerprint(config, secret))
+        exchange = exchanges.of(context.plan, container)
+        if exchange:
+            needs = [*needs, self._trial(exchange, shape, needs)]
+        self.container = self._container(shape, needs)
         self.started = Started(
             f"{container.part}-started",
             container=self.container.id,
             health=container.health.command,
             patience=container.health.patience,
+            exchange=exchange,
             opts=pulumi.ResourceOptions(parent=self, deleted_with=self.container),
         )
         if certificate and container.reload:
@@ -190,19 +200,22 @@ class Part(pulumi.ComponentResource):
             type="volume", source=known[name].name, target=mount.path, read_only=not mount.writable or None
         )
 
-    def _container(
-        self,
-        mounts: list[docker.ContainerMountArgs],
-        fingerprint: pulumi.Output[str],
-        needs: Sequence[pulumi.Resource],
-    ) -> docker.Container:
+    def _shape(self, mounts: list[docker.ContainerMountArgs], fingerprint: pulumi.Output[str]) -> dict[str, Any]:
+        """What makes this version of the part, wherever it stands."""
+        part = self.plan
+        return {
+            "hostname": part.part,
+            "entrypoints": list(part.command) or None,
+            "shm_size": part.shared_memory or 64,
+            "labels": self._labels(fingerprint),
+            **self._baseline(mounts),
+        }
+
+    def _container(self, shape: Mapping[str, Any], needs: Sequence[pulumi.Resource]) -> docker.Container:
         part = self.plan
         return docker.Container(
             part.part,
             name=part.name,
-            hostname=part.part,
-            entrypoints=list(part.command) or None,
-            shm_size=part.shared_memory or 64,
             restart="unless-stopped",
             destroy_grace_seconds=part.stop_seconds,
             stop_timeout=part.stop_seconds,
@@ -221,11 +234,29 @@ class Part(pulumi.ComponentResource):
                 interval=HEALTH_INTERVAL,
                 timeout="5s",
                 retries=3,
-                start_period=_duration(part.health.patience),
+                start_period=duration(part.health.patience),
             ),
-            labels=self._labels(fingerprint),
-            **self._baseline(mounts),
+            **shape,
             opts=self._options(needs),
+        )
+
+    def _trial(self, exchange: Exchange, shape: Mapping[str, Any], needs: Sequence[pulumi.Resource]) -> Trial:
+        """The app's new version, healthy beside the old one before that goes."""
+        part = self.plan
+        return Trial(
+            f"{part.part}-trial",
+            live=part.name,
+            exchange=exchange,
+            networks={
+                self.context.plan.network(Zone(zone)).name: address
+                for zone, address in part.candidate_addresses.items()
+            },
+            shape=shape,
+            pids=part.pids,
+            health=part.health,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[*needs, *(self.context.networks[zone] for zone in part.candidate_addresses)]
+            ),
         )
 
     def _migration(self, mounts: list[docker.ContainerMountArgs], needs: Sequence[pulumi.Resource]) -> Finished:
@@ -291,9 +322,9 @@ class Part(pulumi.ComponentResource):
             parent=self,
             depends_on=list(needs),
             delete_before_replace=True,
-            # The provider takes a new health command for an update, and then changes nothing.
-            replace_on_changes=["healthcheck"],
-            transformations=[_limit_processes(self.plan.pids)],
+            # The provider takes these for an update, and then changes nothing.
+            replace_on_changes=["healthcheck", "tmpfs"],
+            transformations=[limit_processes(self.plan.pids)],
         )
 
     def _environment(self) -> pulumi.Output[list[str]] | list[str]:
@@ -304,7 +335,7 @@ class Part(pulumi.ComponentResource):
 
         def fill(values: Mapping[str, str]) -> list[str]:
             credential = credentials.of_part(context.plan, part.part, values)
-            return plain + [f"{key}={_wired(credential, what)}" for key, what in part.wire.items()]
+            return plain + [f"{key}={credentials.wired(credential, what)}" for key, what in part.wire.items()]
 
         return pulumi.Output.secret(context.secrets.apply(fill))
 
@@ -319,28 +350,3 @@ def _archive(context: Context) -> Path:
 
 def _digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-
-
-def _duration(seconds: int) -> str:
-    """As Go writes it, so that what is read back is what was asked for."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
-
-
-def _limit_processes(most: int) -> Callable[[pulumi.ResourceTransformationArgs], pulumi.ResourceTransformationResult]:
-    """The provider knows ``pidsLimit``; the published SDK has no argument for it."""
-
-    def add(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
-        return pulumi.ResourceTransformationResult({**args.props, "pidsLimit": most}, args.opts)
-
-    return add
-
-
-def _wired(credential: credentials.Lookup, what: str) -> str:
-    kind, _, field = what.partition("-")
-    found = credential({"database": "postgres"}.get(kind, kind))
-    return {"url": found.url, "endpoint": found.url, "access-key": found.user, "secret-key": found.password}[field]
-
-
-def _bind(source: pulumi.Input[str], target: str, *, read_only: bool = True) -> docker.ContainerMountArgs:
-    return docker.ContainerMountArgs(type="bind", source=source, target=target, read_only=read_only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import docker
@@ -15,6 +16,7 @@ from requests.exceptions import ReadTimeout
 
 from infra import words
 from infra.components.dynamic import Properties, Provider
+from infra.components.exchange import Exchange
 from infra.errors import MaiaError
 
 INTERVAL = 0.2
@@ -54,6 +56,7 @@ def _ill(container: Container, what: str, option: str = "") -> MaiaError:
 
 class StartedProvider(Provider):
     replaces = ("container",)
+    ignores = ("exchange",)
 
     def identity(self, props: Properties) -> str:
         return str(props["container"])
@@ -61,6 +64,8 @@ class StartedProvider(Provider):
     def ensure(self, props: Properties) -> Properties:
         container = docker.from_env().containers.get(props["container"])
         await_healthy(container, list(props["health"]), int(props["patience"]))
+        if exchange := props.get("exchange"):
+            Exchange(**exchange).retire()
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
@@ -86,9 +91,15 @@ class Started(Resource, module="maia", name="Started"):
         container: pulumi.Input[str],
         health: tuple[str, ...],
         patience: int,
+        exchange: Exchange | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props: dict[str, Any] = {"container": container, "health": list(health), "patience": patience}
+        props: dict[str, Any] = {
+            "container": container,
+            "health": list(health),
+            "patience": patience,
+            "exchange": asdict(exchange) if exchange else None,
+        }
         super().__init__(StartedProvider(), name, props, opts)
 
 

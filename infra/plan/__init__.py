@@ -123,12 +123,14 @@ def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Serv
     for service in catalog.SERVICES:
         settings = config.parts.get(service.name)
         if settings and not settings.enabled:
-            absent.append(Absent(part=service.name, reason=f"disabled by maia:parts.{service.name}.enabled"))
+            absent.append(
+                Absent(part=service.name, reason=f"disabled by maia:parts.{service.name}.enabled", disabled=True)
+            )
         elif service.archive_only and service.image not in images:
             reason = (
                 f"its official image is not to be had here until maia:parts.{service.name} names an archive or image"
             )
-            absent.append(Absent(part=service.name, reason=reason))
+            absent.append(Absent(part=service.name, reason=reason, disabled=False))
         elif service is not acme.SERVICE or config.gateway.acme:
             present.append(_fitted(service, config))
     for name, app in sorted(config.apps.items()):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from infra.catalog.model import Deviation, Service, Zone
 from infra.config import Config
 from infra.plan.model import Container, Grant, ImageRef, Machine, Mount, Published
-from infra.plan.networks import migration, slots, subnet
+from infra.plan.networks import candidate, migration, slots, subnet
 
 EXIT_PROXY = "exit"
 EXIT_PORT = 3128
@@ -39,6 +39,10 @@ def container(
     app = config.apps.get(service.name)
     wire: dict[str, str] = {**app.wire} if app else {}
     places = slots(config, services)
+
+    def stand(name: str) -> dict[str, str]:
+        return {str(zone): str(subnet(config, zone)[places[name]]) for zone in zones}
+
     needs = service.needs
     # A part that the owner disabled keeps nothing to see.
     shares = [share for share in service.shares if share.part in services]
@@ -60,7 +64,7 @@ def container(
         command=service.command,
         env=dict(sorted(env.items())),
         wire=wire,
-        addresses={str(zone): str(subnet(config, zone)[places[service.name]]) for zone in zones},
+        addresses=stand(service.name),
         ports=_listening(service, config),
         published=_published(config) if Zone.EDGE in zones else (),
         # Docker before 23.0.11 resolves outside names for containers on internal networks (CVE-2024-29018).
@@ -102,9 +106,8 @@ def container(
         stop_seconds=service.stop_seconds,
         after=after(service),
         migrate=tuple(app.migrate) if app else (),
-        migrate_addresses={str(zone): str(subnet(config, zone)[places[migration(service.name)]]) for zone in zones}
-        if app and app.migrate
-        else {},
+        migrate_addresses=stand(migration(service.name)) if app and app.migrate else {},
+        candidate_addresses=stand(candidate(service.name)) if app and app.trial else {},
         backup=service.backup,
         deviations=service.deviations
         + tuple(

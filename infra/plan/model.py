@@ -124,6 +124,8 @@ class Container:
     """Command run to its end, in a container of its own, before a new version of an app goes live."""
     migrate_addresses: dict[str, str]
     """Zone to the fixed address of that container."""
+    candidate_addresses: dict[str, str]
+    """Zone to the fixed address of an app's new version while it is tried beside the old one; empty: it is not."""
     backup: bool
     deviations: tuple[Deviation, ...]
 
@@ -192,6 +194,8 @@ class Absent:
 
     part: str
     reason: str
+    disabled: bool
+    """Whether the owner wants it so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +244,12 @@ class Plan:
     """The stack file's own keys, as they were given: with the secrets, all that makes this stack again."""
     secrets: tuple[str, ...]
     """Names of every secret the stack needs."""
+
+    def absences(self) -> list[tuple[str, str]]:
+        """For people: who is absent and why; those that the owner disabled as one."""
+        disabled = ", ".join(absent.part for absent in self.absent if absent.disabled)
+        told = [(absent.part, absent.reason) for absent in self.absent if not absent.disabled]
+        return told + ([(disabled, "disabled in the stack file")] if disabled else [])
 
     def container(self, part: str) -> Container:
         return next(container for container in self.containers if container.part == part)

@@ -18,11 +18,18 @@ def migration(app: str) -> str:
     return f"{app}-migrate"
 
 
+def candidate(app: str) -> str:
+    """What an app's new version is named after, while it is tried."""
+    return f"{app}-candidate"
+
+
 def slots(config: Config, parts: Iterable[str]) -> dict[str, int]:
-    """The last byte of each address, of migrations too: from a name, so that adding a part moves no other."""
+    """The last byte of each address, of migrations and candidates too: from a name, so that adding a part moves no
+    other."""
     migrations = [migration(name) for name, app in config.apps.items() if app.migrate]
+    candidates = [candidate(name) for name, app in config.apps.items() if app.trial]
     taken: dict[int, str] = {}
-    for name in sorted({*parts, *migrations}):
+    for name in [*sorted({*parts, *migrations}), *sorted(candidates)]:
         slot = zlib.crc32(name.encode()) % 240
         while slot in taken:
             slot = (slot + 1) % 240

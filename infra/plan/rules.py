@@ -11,7 +11,7 @@ from infra.config import Config, nearest
 from infra.errors import MaiaError
 from infra.plan.containers import after
 from infra.plan.model import Container, Machine
-from infra.plan.networks import migration
+from infra.plan.networks import candidate, migration
 
 RESERVED = frozenset(
     {
@@ -34,10 +34,12 @@ def check_names(config: Config, services: Mapping[str, Service]) -> None:
     for name, app in config.apps.items():
         if name in known | RESERVED or name.startswith("pg-"):
             raise MaiaError("the name belongs to the appliance", where=f"maia:apps.{name}", mend="rename it")
-        if app.migrate and migration(name) in config.apps:
-            raise MaiaError(
-                f"the name is that of the migration of {name}", where=f"maia:apps.{migration(name)}", mend="rename it"
-            )
+        taken = ((app.migrate, migration(name), "migration"), (app.trial, candidate(name), "candidate"))
+        for used, other, what in taken:
+            if used and other in config.apps:
+                raise MaiaError(
+                    f"the name is that of the {what} of {name}", where=f"maia:apps.{other}", mend="rename it"
+                )
     if config.gateway.acme and acme.SERVICE.name not in services:
         raise MaiaError(
             "maia:gateway.acme needs it", where="maia:parts.acme.enabled", mend="enable it, or remove maia:gateway.acme"

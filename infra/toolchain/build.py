@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from infra.errors import MaiaError
 from infra.site import cache
 from infra.toolchain import golang
 from infra.toolchain.lock import held
-from infra.toolchain.process import Stalled, stream
+from infra.toolchain.process import Stalled, patience, stream
 
 Say = Callable[[str], None]
 
@@ -143,7 +142,7 @@ def _fetch(tool: Tool, go: golang.Go, say: Say, environment: Mapping[str, str]) 
 def _online(tool: Tool, go: golang.Go, arguments: list[str], say: Say, environment: Mapping[str, str]) -> list[str]:
     """The lines that a ``go`` command prints which may have to ask a mirror; it is not waited for in vain."""
     lines: list[str] = []
-    limit = _limit()
+    limit = patience()
 
     def heard(line: str) -> None:
         if line.startswith("go: downloading "):
@@ -171,14 +170,3 @@ def _online(tool: Tool, go: golang.Go, arguments: list[str], say: Say, environme
             f"Go modules cannot be fetched: {done.tail}", where=tool.name, mend="check the network and GOPROXY"
         )
     return lines
-
-
-def _limit() -> float:
-    value = os.environ.get("MAIA_FETCH_TIMEOUT", "180")
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise MaiaError(f"{value!r} is not a number of seconds", where="MAIA_FETCH_TIMEOUT", mend="set it to 180, say")
-    return seconds

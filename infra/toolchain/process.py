@@ -11,9 +11,27 @@ from collections import deque
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from infra.errors import MaiaError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+
+def patience() -> float:
+    """Seconds of silence after which fetching from outside counts as hung.
+
+    Raises:
+        MaiaError: the setting is none.
+    """
+    value = os.environ.get("MAIA_FETCH_TIMEOUT", "180")
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise MaiaError(f"{value!r} is not a number of seconds", where="MAIA_FETCH_TIMEOUT", mend="set it to 180, say")
+    return seconds
 
 
 class Stalled(Exception):

@@ -18,6 +18,7 @@ from docker.models.containers import Container
 
 from infra.components import cache, database
 from tests.conftest import Appliance, small
+from tests.processes import family, kill_all
 
 PATIENCE = 300
 """Seconds for anything that is waited for."""
@@ -46,30 +47,6 @@ def _until(process: subprocess.Popen[str], point: str | int) -> None:
 
 def _says(line: str, point: str | int) -> bool:
     return isinstance(point, str) and any(word in line for word in point.split("|"))
-
-
-def _family(pid: int) -> list[int]:
-    """The process and everything it started, the youngest last."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            child, parent = int(status.parent.name), int(status.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it ended meanwhile
-            continue
-        children.setdefault(parent, []).append(child)
-    found = [pid]
-    for each in found:
-        found += children.get(each, [])
-    return found
-
-
-def _kill_all(process: subprocess.Popen[str]) -> None:
-    for pid in _family(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.communicate()
 
 
 def _kill_alone(process: subprocess.Popen[str]) -> None:
@@ -109,7 +86,7 @@ def test_up_killed_at_one_phase_after_the_other_goes_on_from_there(third: Applia
     for phase in PHASES:
         process = third.start("up", "--skip-checks")
         _until(process, phase)
-        _kill_all(process)
+        kill_all(process)
     secrets = third.stack.secret_names
     third.maia("up", "--skip-checks")
     _assert_whole(third)
@@ -120,7 +97,7 @@ def test_up_killed_alone_takes_its_engine_along_and_the_next_one_waits_for_nothi
     _container(third, "gateway").remove(force=True)
     process = third.start("up", "--skip-checks")
     _until(process, "looking at what is there")
-    engines = [pid for pid in _family(process.pid) if pid != process.pid]
+    engines = [pid for pid in family(process.pid) if pid != process.pid]
     _kill_alone(process)
     _wait("the engine has ended", lambda: not any(Path(f"/proc/{pid}").exists() for pid in engines))
     third.maia("up", "--skip-checks")
@@ -130,7 +107,7 @@ def test_up_killed_alone_takes_its_engine_along_and_the_next_one_waits_for_nothi
 def test_up_killed_while_it_checks_loses_nothing(third: Appliance) -> None:
     process = third.start("up")
     _until(process, "checks: ")
-    _kill_all(process)
+    kill_all(process)
     _assert_whole(third)
 
 
@@ -172,7 +149,7 @@ def test_the_data_stores_come_back_by_themselves_with_their_data(third: Applianc
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kill", [_kill_all, _kill_alone])
+@pytest.mark.parametrize("kill", [kill_all, _kill_alone])
 @pytest.mark.parametrize(
     "point", ["preflight: ", "images: ", "secrets: secret", "creating Network", 2, 4, 8, 12, 16, 20, "health: "]
 )

@@ -36,7 +36,7 @@ MADE = {
     *("Part web", "Container web", "Started web-started", "Files web-config", "Files web-secrets"),
     *("PostgresRole web-role", "PostgresLogin web-login", "RedisUser web-redis-user"),
     *("Bucket web-files-bucket", "BucketPolicy web-policy", "StoreLogin web-store-login"),
-    *("Container web-migrate", "Finished web-migrated"),
+    *("Container web-migrate", "Finished web-migrated", "Trial web-trial"),
 }
 """What an app with all needs and a migration amounts to."""
 MENTION = {"gateway", "prometheus"}

@@ -109,9 +109,9 @@ def test_an_owners_app_goes_when_it_was_loaded_here_and_stays_when_it_was_there(
     ids = []
     for number in (1, 2, 3):
         file, identity = archive(tmp_path, f"version {number}", f"{APP}:{number}")
-        owner.load(client, f"maia:apps.{NAME}", Source(archive=str(file)))
+        owner.load(client, f"maia:apps.{NAME}", Source(archive=str(file)), lambda text: None)
         ids.append(identity)
-    owner.load(client, f"maia:apps.{NAME}", Source(archive=str(own)))
+    owner.load(client, f"maia:apps.{NAME}", Source(archive=str(own)), lambda text: None)
     assert stale(client, 1).keys() == short(*ids[:2])
     for item in stale(client, 1).values():
         assert item.remove()

@@ -13,7 +13,7 @@ from cryptography import x509
 from pulumi.dynamic import CreateResult, ReadResult
 
 from infra import authority
-from infra.components import certificate, store
+from infra.components import certificate, store, trial
 from infra.components.dynamic import Properties, Provider
 from infra.components.files import FilesProvider, look, write
 
@@ -194,3 +194,31 @@ def test_what_a_stopped_part_holds_is_taken_to_be_there_still() -> None:
     seen = _Silent().read(made.id, outputs(made))
     assert seen.id == made.id
     assert not _Silent().diff(made.id, outputs(seen), {"name": "a", "value": 1}).changes
+
+
+@pytest.mark.parametrize(
+    ("change", "changes"),
+    [
+        ({"image": "sha256:2"}, True),
+        ({"envs": ["A=2"]}, True),
+        ({"health": ["false"]}, True),
+        ({"memory": 512, "memory_swap": 512, "pids": 8}, False),
+        ({"networks": {"apps": "10.0.0.9"}}, False),
+    ],
+)
+def test_a_version_is_tried_where_its_container_would_be_replaced_and_nowhere_else(
+    change: dict[str, Any], changes: bool
+) -> None:
+    wanted: dict[str, Any] = {
+        "exchange": {"candidate": "maia-x-web-candidate"},
+        "networks": {"apps": "10.0.0.8"},
+        "image": "sha256:1",
+        "envs": ["A=1"],
+        "health": ["true"],
+        "memory": 256,
+        "memory_swap": 256,
+        "pids": 64,
+    }
+    made = trial.TrialProvider().create(wanted)
+    diff = trial.TrialProvider().diff(made.id, outputs(made), wanted | change)
+    assert (diff.changes, diff.replaces) == (changes, [])

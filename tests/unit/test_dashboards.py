@@ -75,10 +75,13 @@ def test_an_unknown_dashboard_is_refused_by_name() -> None:
 def test_grafana_asks_for_a_login_and_nothing_of_the_outside() -> None:
     plan = build("local", parse("local", {}), MACHINE, images() | {"grafana": ImageRef(id="sha256:1", user="472:0")})
     file = next(file for file in grafana.SERVICE.files if file.path.endswith("grafana.ini"))
-    text = render(file, plan, plan.container("grafana"), {"grafana-admin": "a-generated-secret"})
+    text = render(
+        file, plan, plan.container("grafana"), {"grafana-admin": "a-generated-secret", "grafana-key": "another"}
+    )
     settings = ConfigParser(interpolation=None)
     settings.read_string(text)
     assert settings["security"]["admin_password"] == "a-generated-secret"
+    assert settings["security"]["secret_key"] == "another"
     assert not settings.getboolean("auth.anonymous", "enabled")
     assert not settings.getboolean("users", "allow_sign_up")
     assert not any(settings.getboolean("analytics", key) for key in settings["analytics"])

@@ -93,6 +93,25 @@ def test_a_migration_has_an_address_of_its_own_in_each_zone_of_its_app(planned: 
     assert plan.container("wiki").migrate_addresses == {}
 
 
+def test_a_new_version_is_tried_at_an_address_of_its_own_unless_the_stack_file_says_not_to(planned: Planned) -> None:
+    plan = planned({"apps": {"web": APP, "wiki": APP | {"route": {"path": "/wiki/"}, "trial": False}}})
+    web = plan.container("web")
+    assert web.candidate_addresses.keys() == web.addresses.keys()
+    taken = {address for c in plan.containers for address in (*c.addresses.values(), *c.migrate_addresses.values())}
+    assert not taken & set(web.candidate_addresses.values())
+    assert plan.container("wiki").candidate_addresses == {}
+    assert not [c.part for c in plan.containers if c.candidate_addresses and c.part != "web"]
+
+
+def test_a_trial_moves_nothing_else(planned: Planned) -> None:
+    apps = {f"app-{number}": APP | {"route": None} for number in range(60)}
+    quiet = {name: app | {"trial": False} for name, app in apps.items()}
+    machine = Machine(memory=240_000, cpus=2)
+    with_, without = planned({"apps": apps}, machine=machine), planned({"apps": quiet}, machine=machine)
+    assert [c.addresses for c in with_.containers] == [c.addresses for c in without.containers]
+    assert [c.migrate_addresses for c in with_.containers] == [c.migrate_addresses for c in without.containers]
+
+
 def test_an_app_is_probed_on_its_health_path(planned: Planned) -> None:
     plan = planned({"apps": {"web": APP | {"health": "/healthz", "port": 8000}}})
     (probe,) = (target.probe for target in plan.probes if target.part == "web")
@@ -145,6 +164,13 @@ def test_a_disabled_part_is_absent_and_leaves_no_trace(planned: Planned) -> None
     assert "redis-exporter-redis" not in plan.secrets
 
 
+def test_the_parts_that_the_owner_disabled_are_told_in_one_line(planned: Planned) -> None:
+    quiet = {name: {"enabled": False} for name in ("exit", "alertmanager", "node-exporter")}
+    told = planned({"parts": quiet}).absences()
+    assert [part for part, _ in told] == ["grafana", "exit, alertmanager, node-exporter"]
+    assert told[-1][1] == "disabled in the stack file"
+
+
 @pytest.mark.parametrize(
     ("values", "where", "says"),
     [
@@ -156,6 +182,7 @@ def test_a_disabled_part_is_absent_and_leaves_no_trace(planned: Planned) -> None
         ({"apps": {"admin": APP}}, "maia:apps.admin", "belongs to the appliance"),
         ({"apps": {"pg-web": APP}}, "maia:apps.pg-web", "belongs to the appliance"),
         ({"apps": {"web": APP, "web-migrate": APP}}, "maia:apps.web-migrate", "the migration of web"),
+        ({"apps": {"web": APP, "web-candidate": APP}}, "maia:apps.web-candidate", "the candidate of web"),
         ({"apps": {"web": APP | {"route": {"path": "/status/"}}}}, "maia:apps.web.route", "already leads to status"),
         ({"apps": {"web": APP | {"route": {"host": "x.example"}}}}, "maia:apps.web.route.host", "x.example"),
         ({"gateway": {"http": 8443}}, "maia:gateway.http", "8443"),

@@ -23,7 +23,7 @@ STACK = {
             "route": {"host": "shop.test", "path": "/"},
             "needs": {"database": True, "bucket": True, "redis": True},
         },
-        "forum": {"image": IMAGE, "port": 8080, "route": {"path": "/forum/"}},
+        "forum": {"image": IMAGE, "port": 8080, "route": {"path": "/forum/"}, "trial": False},
     },
     "maia:egress": {"shop": ["pay.example:443", "old.example:80", "10.1.2.3:5432"]},
 }
@@ -240,9 +240,11 @@ def servers(where: plan.Plan) -> dict[str, str]:
     return {name[1].split()[0]: block for block in blocks if (name := re.search(r"server_name (.+);", block))}
 
 
-def upstreams(where: plan.Plan) -> dict[str, str]:
+def upstreams(where: plan.Plan) -> dict[str, list[str]]:
+    """Name to servers, with what is said of each."""
     conf = text(where, "gateway", "/etc/maia/nginx.conf")
-    return dict(re.findall(r"upstream (\S+) \{\s+server (\S+) ", conf))
+    blocks = re.findall(r"upstream (\S+) \{\n(.*?)^  \}", conf, re.DOTALL | re.MULTILINE)
+    return {name: re.findall(r"server (.+);", body) for name, body in blocks}
 
 
 def locations(block: str) -> dict[str, str]:
@@ -310,11 +312,22 @@ def test_the_gateway_may_connect_to_the_upstreams_of_its_routes_and_nowhere_else
     allowed = {
         ":".join(re.findall(r"ip daddr (\S+) tcp dport (\d+) ct state new accept", line)[0]) for line in accepted[2:]
     }
-    assert allowed == set(upstreams(where).values())
+    assert allowed == {server.split()[0] for servers in upstreams(where).values() for server in servers}
     for target in allowed:
         address = target.partition(":")[0]
-        assert any(address in container.addresses.values() for container in where.containers)
+        assert any(
+            address in (*container.addresses.values(), *container.candidate_addresses.values())
+            for container in where.containers
+        )
     assert nft.count("policy drop") == 3
+
+
+def test_an_apps_next_version_serves_only_where_the_app_itself_does_not() -> None:
+    shop, forum = FULL.container("shop"), FULL.container("forum")
+    live, tried = f"{shop.addresses['apps']}:3000 max_fails=0", f"{shop.candidate_addresses['apps']}:3000 backup"
+    found = upstreams(FULL)
+    assert found["shop_3000"] == [live, tried]
+    assert found["forum_8080"] == [f"{forum.addresses['apps']}:8080 max_fails=0"]
 
 
 def test_operators_log_in_with_the_secret() -> None:
@@ -340,7 +353,8 @@ def test_each_grant_is_one_part_one_host_one_port() -> None:
     assert rules[-1] == "http_access deny all"
     assert len(allowed) == len(FULL.grants) == 3
     for number, (grant, words) in enumerate(zip(FULL.grants, allowed, strict=True), 1):
-        assert f"acl part_{number} src {grant.address}/32\n" in conf
+        tried = FULL.container(grant.part).candidate_addresses["exit"]
+        assert f"acl part_{number} src {grant.address}/32 {tried}/32\n" in conf
         assert f"acl host_{number} dstdomain -n {grant.endpoint.host}\n" in conf
         assert f"acl port_{number} port {grant.endpoint.port}\n" in conf
         assert {f"part_{number}", f"host_{number}", f"port_{number}", "!never"} <= set(words)
