@@ -21,7 +21,7 @@ from infra.errors import MaiaError
 
 VERBS = (
     "up", "plan", "preview", "status", "logs", "restart", "check", "doctor", "down", "destroy",
-    "init", "secrets", "images", "env", "support-bundle", "test",
+    "init", "secrets", "images", "env", "support-bundle", "lab", "test",
 )  # fmt: skip
 
 INTERRUPTED = 130
