@@ -176,8 +176,8 @@ def parse(stack: str, values: Mapping[str, Any]) -> Config:
     Raises:
         MaiaError: the first thing that is wrong, by key.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", stack):
-        raise MaiaError(f"{stack!r} is no stack name", mend="up to 16 of a-z, 0-9 and -, a letter first")
+    if not re.fullmatch(r"(?!lab$)[a-z][a-z0-9-]{0,15}", stack):  # test hosts are named maia-lab-…
+        raise MaiaError(f"{stack!r} is no stack name", mend="up to 16 of a-z, 0-9 and -, a letter first; not lab")
     own = {key.removeprefix(PREFIX): _scalar(value) for key, value in values.items() if key.startswith(PREFIX)}
     found = own.get("version", VERSION)
     if isinstance(found, int) and found > VERSION:

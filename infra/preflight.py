@@ -28,6 +28,8 @@ MEMORY = 3 * 2**10
 PYTHON = (3, 11)
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
 SOCKET = Path("/var/run/docker.sock")
+SNAPSHOTTER = "io.containerd.snapshotter.v1"
+"""Docker's word for containerd's image store, where an image is known by its manifest, which only loading makes."""
 
 DockerState = Literal["answers", "absent", "refused", "down", "elsewhere"]
 
@@ -46,6 +48,8 @@ class Facts:
     memory: int
     """MiB available."""
     docker: DockerState
+    snapshotter: bool = False
+    """Whether Docker keeps images in containerd's store."""
     busy: tuple[tuple[str, int], ...] = ()
     """Published addresses and ports that something else listens on."""
     taken: tuple[tuple[str, str], ...] = ()
@@ -94,6 +98,10 @@ def _docker(facts: Facts) -> _Problems:
     if not facts.root:
         what = "Docker is not installed, and installing it needs root" if facts.docker == "absent" else "root is needed"
         return [(what, "docker" if facts.docker == "absent" else "user", "run it as root: sudo ./maia up")]
+    if facts.snapshotter:
+        what = "Docker keeps images in containerd's store, under other ids than they are built with"
+        mend = 'set "features": {"containerd-snapshotter": false} in /etc/docker/daemon.json, restart Docker'
+        return [(what, "docker", mend)]
     if facts.docker == "absent" and not facts.apt:
         return [("Docker is not installed, and there is no apt-get to install it", "docker", "install Docker 20.10+")]
     return []
@@ -145,13 +153,15 @@ def gather(plan: Plan, site: Site) -> Facts:
     own_ports: set[int] = set()
     own_networks: set[str] = set()
     other_networks: list[tuple[str, str]] = []
-    started = False
+    started = snapshotter = False
     docker_root = Path("/var/lib")
     if state == "answers":
         import docker
 
         client = docker.from_env(timeout=30)
-        docker_root = Path(client.info()["DockerRootDir"])
+        info = client.info()
+        docker_root = Path(info["DockerRootDir"])
+        snapshotter = any(value == SNAPSHOTTER for _, value in info["DriverStatus"] or ())
         names = {network.name for network in plan.networks}
         for network in client.networks.list():
             subnets = [
@@ -176,6 +186,7 @@ def gather(plan: Plan, site: Site) -> Facts:
         disk={str(folder): _free(folder) for folder in dict.fromkeys((docker_root, cache(), site.root))},
         memory=_available(),
         docker=state,
+        snapshotter=snapshotter,
         busy=tuple(
             (published.address, published.port)
             for container in plan.containers

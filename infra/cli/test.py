@@ -12,7 +12,7 @@ from pathlib import Path
 LAYERS = ("unit", "app", "system", "security", "chaos")
 BARE = ("unit", "app")
 """Layers that need nothing of the machine."""
-PROGRAMS = {"chromium": "chromium", "npm": "npm"}
+PROGRAMS = {"chromium": "chromium", "npm": "npm", "ssh": "openssh-client"}
 """Program to Debian package: what the other layers use beside Docker."""
 
 

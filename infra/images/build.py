@@ -70,7 +70,7 @@ def _there(image: Image | None) -> Image:
 
 
 def _build(recipes: Sequence[Recipe], say: Say, workers: int, vendor: Path | None, fresh: bool) -> dict[str, Image]:
-    _preflight()
+    require()
     if vendor:
         debian.verify(vendor)
     recipe = load_base()
@@ -94,7 +94,8 @@ def _prefixed(say: Say, name: str) -> Say:
     return lambda text: say(f"{name}: {text}")
 
 
-def _preflight() -> None:
+def require() -> None:
+    """Raises where this machine lacks what building needs."""
     needed = ("mmdebstrap", "apt-get", "unshare", "setpriv", "tar", "mount")
     missing = [name for name in needed if not shutil.which(name)]
     if not debian.KEYRING.exists():

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from infra.errors import MaiaError
@@ -29,6 +29,18 @@ def _command() -> list[str]:
 
 def run(name: str, job: Path, say: Callable[[str], None]) -> None:
     """Assembles the job in file ``job``; its output is kept in ``build.log`` beside it."""
+    command = [sys.executable, "-m", "infra.images.assemble", str(job)]
+    execute(f"image {name}", command, job.parent / "build.log", say, {"PYTHONPATH": str(REPO)})
+
+
+def execute(
+    where: str, command: Sequence[str], log: Path, say: Callable[[str], None], environment: Mapping[str, str]
+) -> None:
+    """Runs ``command``, which says on standard output what it does; everything else it says goes to ``log``.
+
+    Raises:
+        MaiaError: it failed, or hangs.
+    """
     step = "starting"
     last: deque[str] = deque(maxlen=6)
 
@@ -37,24 +49,25 @@ def run(name: str, job: Path, say: Callable[[str], None]) -> None:
         step = line
         say(line)
 
-    with (job.parent / "build.log").open("w") as log:
+    with log.open("w") as file:
 
         def logged(line: str) -> None:
-            log.write(f"{line}\n")
-            if line and not line.startswith(("Get:", "I: ", "Selecting ", "Preparing ", "Unpacking ", "Setting up ")):
+            file.write(f"{line}\n")
+            if line.startswith("I: ") and line.endswith("..."):  # a step of mmdebstrap
+                said(line.removeprefix("I: ").removesuffix("..."))
+            elif line and not line.startswith(("Get:", "I: ", "Selecting ", "Preparing ", "Unpacking ", "Setting up ")):
                 last.append(line)
 
-        command = [*_command(), sys.executable, "-m", "infra.images.assemble", str(job)]
-        env = os.environ | {"PYTHONPATH": str(REPO)}
+        env = os.environ | environment
         try:
-            done = stream(command, cwd=REPO, env=env, out=said, err=logged, silence=SILENCE)
+            done = stream([*_command(), *command], cwd=REPO, env=env, out=said, err=logged, silence=SILENCE)
         except Stalled:
             raise MaiaError(
-                f"{step} hangs: nothing happened for {SILENCE:g} s", where=f"image {name}", mend=_mend("connection")
+                f"{step} hangs: nothing happened for {SILENCE:g} s", where=where, mend=_mend("connection")
             ) from None
     if done.code:
         tail = " / ".join(last)[-600:]
-        raise MaiaError(f"{step} failed: {tail}", where=f"image {name}", mend=_mend(tail))
+        raise MaiaError(f"{step} failed: {tail}", where=where, mend=_mend(tail))
 
 
 def _mend(tail: str) -> str:

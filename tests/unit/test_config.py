@@ -71,8 +71,8 @@ def test_keys_of_other_namespaces_are_left_alone() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "Local", "a" * 17, "../x", "9lives"])
-def test_a_stack_name_that_could_not_be_a_container_name_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "Local", "a" * 17, "../x", "9lives", "lab"])
+def test_a_stack_name_that_no_container_can_have_or_test_hosts_have_is_refused(name: str) -> None:
     with pytest.raises(MaiaError, match="stack name"):
         config.parse(name, {})
 

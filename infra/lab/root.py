@@ -1,0 +1,70 @@
+"""Root file systems of lab hosts: Debian as an installer leaves it, with ssh and sudo and little else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.images import build, debian, sandbox, scratch
+from infra.site import cache
+from infra.toolchain.lock import held
+
+if TYPE_CHECKING:
+    import docker
+
+SUITES = {"12": "bookworm", "13": "trixie"}
+"""Releases of Debian that there are hosts of."""
+USER = "deploy"
+"""Who logs in; root by sudo."""
+UID = 1000
+PACKAGES = ("ca-certificates", "dbus", "iproute2", "openssh-server", "python3", "sudo", "systemd", "systemd-sysv")
+HOOKS = (
+    f'chroot "$1" useradd --create-home --shell /bin/bash --uid {UID} {USER}',
+    # Keys are a host's own, and what mmdebstrap was told is none of its habits.
+    'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap',
+)
+
+
+def ensure(client: docker.DockerClient, release: str, say: Callable[[str], None]) -> str:
+    """The reference of the release's root as an image of Docker, made if it must be."""
+    from docker.errors import ImageNotFound
+
+    mirror = debian.mirror(SUITES[release], None)
+    parts = (SUITES[release], PACKAGES, HOOKS, mirror.lines, debian.architecture())
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    name = f"debian{release}"
+    reference = f"maia-lab/{name}:{key}"
+    home = cache() / "lab"
+    with held(home / f"{name}.lock", name, say):
+        try:
+            client.images.get(reference)
+        except ImageNotFound:
+            archive = home / f"{name}-{key}.tar"
+            if not archive.exists():
+                _bootstrap(release, mirror, archive, say)
+            say(f"{name}: loading into Docker")
+            client.api.import_image_from_file(str(archive), *reference.split(":"))
+    return reference
+
+
+def _bootstrap(release: str, mirror: debian.Mirror, archive: Path, say: Callable[[str], None]) -> None:
+    name = f"debian{release}"
+    build.require()
+    with scratch.folder(archive.parent / "work", sandbox.remove) as work:
+        command = [
+            "mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=tar", "--components=main",
+            f"--keyring={debian.KEYRING}", *(f"--include={package}" for package in PACKAGES),
+            *(f"--aptopt={option}" for option in (*debian.BOUNDS, *debian.CHOICES)), "--dpkgopt=force-unsafe-io",
+            *(f"--customize-hook={hook}" for hook in HOOKS),
+            SUITES[release], str(work / "root.tar"), *mirror.lines,
+        ]  # fmt: skip
+        say(f"{name}: bootstrapping, once")
+        log = work / "build.log"
+        sandbox.execute(name, command, log, lambda text: say(f"{name}: {text}"), {"TMPDIR": str(work)})
+        for older in archive.parent.glob(f"{name}-*.tar"):
+            older.unlink()
+        os.replace(work / "root.tar", archive)
