@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.catalog import probes
+from infra.catalog import asgi, probes
 from infra.catalog.model import File, Limits, Scrape, Service, Share, Volume, Zone
 
 SERVICE = Service(
@@ -12,19 +12,7 @@ SERVICE = Service(
     version_of="maia",
     zones=(Zone.DATA, Zone.OPS),
     ports=(8000,),
-    command=(
-        "python3",
-        "-m",
-        "granian",
-        "--interface",
-        "asgi",
-        "--host",
-        "0.0.0.0",
-        "--port",
-        "8000",
-        "--no-ws",
-        "app.backup.main:app",
-    ),
+    command=asgi.serve("app.backup.main:app", 8000),
     files=(
         File(path="/etc/maia/backup.json", template="backup/backup.json.j2"),
         File(path="/etc/maia/plan.json", template="status/plan.json.j2", live=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.catalog import probes
+from infra.catalog import asgi, probes
 from infra.catalog.model import File, Limits, Route, Scrape, Service, Zone
 
 SERVICE = Service(
@@ -12,19 +12,7 @@ SERVICE = Service(
     version_of="maia",
     zones=(Zone.APPS, Zone.OPS, Zone.EXIT),
     ports=(8000,),
-    command=(
-        "python3",
-        "-m",
-        "granian",
-        "--interface",
-        "asgi",
-        "--host",
-        "0.0.0.0",
-        "--port",
-        "8000",
-        "--no-ws",
-        "app.status.main:app",
-    ),
+    command=asgi.serve("app.status.main:app", 8000),
     env={
         "MAIA_PLAN": "/etc/maia/plan.json",
         "MAIA_PROMETHEUS": "http://prometheus:9090",

@@ -1,0 +1,11 @@
+"""How the services of MAIA are served."""
+
+from __future__ import annotations
+
+
+def serve(app: str, port: int) -> tuple[str, ...]:
+    """The command that serves ``app`` (``module:name``) on all of the container's addresses."""
+    return (
+        *("python3", "-m", "granian", "--interface", "asgi"),
+        *("--host", "0.0.0.0", "--port", str(port), "--no-ws", app),
+    )
