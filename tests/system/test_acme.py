@@ -31,7 +31,17 @@ from tests.system.mutations import World, edited, replacing, until
 
 NAMES = ["maia.example.org", "app.example.org"]
 CHALLENGES = 28081
-ABSENT = ("postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3", "alertmanager", "node-exporter")
+ABSENT = (
+    "backup",
+    "postgres",
+    "postgres-exporter",
+    "redis",
+    "redis-exporter",
+    "minio",
+    "s3",
+    "alertmanager",
+    "node-exporter",
+)
 ALL = "not latency"
 """Every check but those that also measure what else this machine does."""
 ISSUED = 180.0

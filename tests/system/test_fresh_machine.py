@@ -52,15 +52,16 @@ def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     lab, name = Lab(Site(folder / "site"), docker.from_env()), f"fresh{release}"
     clone, caches = folder / "clone", folder / "cache"
     subprocess.run(["git", "clone", "--quiet", REPO, clone], check=True)
-    volumes = [f"{clone}:/srv/maia:ro", f"{_caches(caches)}:/root/.cache/maia", *_compiler()]
+    volumes = [f"{clone}:/srv/maia:ro", f"{_caches(caches)}:/srv/cache", *_compiler()]
     server = lab.up(name, lambda text: None, release=release, volumes=volumes)
     made = Fresh(lab, name, release, server)
     script = (
-        "[ ! -d /usr/local/go ] || ln -s /usr/local/go/bin/go /usr/local/bin/"
+        "mkdir -p ~/.cache && ln -sfn /srv/cache ~/.cache/maia"
+        " && { [ ! -d /usr/local/go ] || ln -s /usr/local/go/bin/go /usr/local/bin/; }"
         " && export DEBIAN_FRONTEND=noninteractive && apt-get update -q"
-        " && apt-get install -qy --no-install-recommends git && git clone -q /srv/maia /root/maia"
+        " && apt-get install -qy --no-install-recommends git && git clone -q /srv/maia ~/maia"
     )
-    done = server.run("sudo", "sh", "-c", script)
+    done = server.run("sudo", "-i", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
     yield made
     lab.down(lambda text: None)

@@ -54,7 +54,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def grafana(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Iterator[Appliance]:
     """A gateway, Prometheus and the stand-in, up and verified."""
     with small(tmp_path_factory.mktemp("grafana") / "site") as made:
-        off = ("postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3", "status")
+        off = ("backup", "postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3", "status")
         made.values["parts"] |= {name: {"enabled": False} for name in off}
         made.values["parts"]["grafana"] = {"archive": str(archive)}
         made.write()

@@ -119,7 +119,17 @@ def push(at: str, text: str) -> str:
 def third(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """A gateway, for the app behind it."""
     with small(tmp_path_factory.mktemp("registry") / "site") as made:
-        off = ("postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3", "prometheus", "status")
+        off = (
+            "backup",
+            "postgres",
+            "postgres-exporter",
+            "redis",
+            "redis-exporter",
+            "minio",
+            "s3",
+            "prometheus",
+            "status",
+        )
         made.values["parts"] |= {name: {"enabled": False} for name in off}
         yield made
 

@@ -160,7 +160,17 @@ def rollout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollout]:
     base = build.build(["node"], print)["node"]
     images.load(docker.from_env(), base)
     with small(tmp_path_factory.mktemp("trial") / "site") as made:
-        off = ("postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3", "prometheus", "status")
+        off = (
+            "backup",
+            "postgres",
+            "postgres-exporter",
+            "redis",
+            "redis-exporter",
+            "minio",
+            "s3",
+            "prometheus",
+            "status",
+        )
         made.values["parts"] |= {name: {"enabled": False} for name in off}
         made.write()
         rollout = Rollout(made, base.id)
