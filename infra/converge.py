@@ -71,6 +71,7 @@ def role(
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_PIPELINING": "1",
                 "ANSIBLE_SSH_ARGS": "-oControlMaster=auto -oControlPersist=5",
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{private}/cp",  # else another run's connection, and its key, is used
             },
             event_handler=hear,
             quiet=True,
