@@ -125,7 +125,7 @@ class Part(pulumi.ComponentResource):
             opts = pulumi.ResourceOptions(parent=self, depends_on=[self.started], deleted_with=self.container)
             Reloaded(
                 f"{container.part}-reloaded",
-                container=self.container.id,
+                container=container.name,
                 certificate=certificate,
                 server=container.certificate[0],
                 port=container.ports[0],

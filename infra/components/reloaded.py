@@ -19,8 +19,6 @@ INTERVAL = 0.2
 
 
 class ReloadedProvider(Provider):
-    ignores = ("container",)
-
     def identity(self, props: Properties) -> str:
         return str(props["container"])
 
@@ -58,13 +56,16 @@ def _presents(pid: int, props: Properties) -> bool:
 
 
 class Reloaded(Resource, module="maia", name="Reloaded"):
-    """A container that presents ``certificate`` (PEM) at ``port`` to who asks for ``server``; else by ``signal``."""
+    """A container that presents ``certificate`` (PEM) at ``port`` to who asks for ``server``; else by ``signal``.
+
+    By its name: the one that comes in its place begins with what lies among its files, and needs no signal.
+    """
 
     def __init__(
         self,
         name: str,
         *,
-        container: pulumi.Input[str],
+        container: str,
         certificate: pulumi.Input[str],
         server: str,
         port: int,
