@@ -141,8 +141,9 @@ def _retire(stack: Stack, engine: Engine, progress: Progress) -> int:
     _apply(stack, engine, progress)
     for name, value in zip(authority.NAMES, (following.certificate, following.key), strict=True):
         engine.set_secret(name, value)
-    _apply(stack, engine, progress)
     engine.remove_secret(authority.NEXT)
+    # Last, so that what keeps every secret for a restore keeps those that are left.
+    _apply(stack, engine, progress)
     print("the new CA signs, the old one is trusted no more")
     return 0
 
