@@ -53,7 +53,8 @@ def execute(
 
         def logged(line: str) -> None:
             file.write(f"{line}\n")
-            if line.startswith("I: ") and line.endswith("..."):  # a step of mmdebstrap
+            # A step of mmdebstrap, and not what it says on its way out.
+            if line.startswith("I: ") and line.endswith("...") and " received signal " not in line:
                 said(line.removeprefix("I: ").removesuffix("..."))
             elif line and not line.startswith(("Get:", "I: ", "Selecting ", "Preparing ", "Unpacking ", "Setting up ")):
                 last.append(line)
