@@ -143,7 +143,7 @@ def test_an_unreachable_mirror_is_named_with_the_mend(image: store.Image, monkey
         monkeypatch.setenv(name, closed)
     with pytest.raises(MaiaError, match=debian.MIRROR) as caught:
         build([NAME], lambda text: None, fresh=True)
-    assert "image base: bootstrapping Debian failed" in str(caught.value)
+    assert "image base: running apt-get update failed" in str(caught.value)
     assert store.lookup(NAME) == image
 
 
