@@ -21,6 +21,8 @@ from infra.plan import Container
 from infra.stack import Stack
 from tests.conftest import Appliance
 
+CUSTODIAN = "backup"
+"""The part that keeps every secret, for the day of a loss."""
 PEM = "PRIVATE KEY-----"
 
 
@@ -75,16 +77,17 @@ def processes() -> Iterator[tuple[str, bytes]]:
 
 
 def test_the_search_finds_what_is_there(secrets: Secrets, stack: Stack) -> None:
-    kept = {
-        name
-        for path in stack.site.files(stack.name).rglob("*")
-        if path.is_file()
-        for name in found(secrets, path.read_bytes())
-    }
-    # The operator's password is kept as a hash; the CA's key is used by the engine alone. An app that was removed may
-    # have left secrets in the stack file, for the day it comes back.
-    used = {name for name in secrets if name in stack.plan.secrets or name.endswith("TLS key")}
-    assert kept == used - {"operator"}
+    files = stack.site.files(stack.name)
+    kept: dict[str, set[str]] = {"custodian": set(), "others": set()}
+    for path in (path for path in files.rglob("*") if path.is_file()):
+        who = "custodian" if path.is_relative_to(files / CUSTODIAN) else "others"
+        kept[who] |= found(secrets, path.read_bytes())
+    # An app that was removed may have left secrets in the stack file, for the day it comes back.
+    used = {name for name in secrets if name in stack.plan.secrets}
+    assert kept["custodian"] == used | {authority.KEY}
+    # The operator's password is kept as a hash, as is that of Redis's copy; keys of archives are derived from theirs.
+    keys = {name for name in secrets if name.endswith("TLS key")}
+    assert kept["others"] == (used | keys) - {"operator", "recovery", "redis-backup"}
 
 
 def test_docker_knows_no_secret(secrets: Secrets, stack: Stack, running: Mapping[str, Running]) -> None:
@@ -219,8 +222,8 @@ def test_nothing_can_be_written_but_scratch_volumes_and_the_socket(
 ) -> None:
     for part in stack.plan.containers:
         # The kernel's own: shared memory in its limit, and what a process may say about itself.
-        given = {"/dev/shm", "/dev/mqueue", *part.scratch, *(mount.path for mount in part.mounts)}
-        given |= {part.socket} if part.socket else set()
+        given = {"/dev/shm", "/dev/mqueue", *part.scratch, *(mount.path for mount in part.mounts if mount.writable)}
+        given |= {part.socket, part.archive} - {""}
         search = "find / -path /proc -prune -o -writable -type d -print -o -writable -type f -print 2>/dev/null; true"
         writable = set(as_part(running[part.part], part, search).split("\n")) - {""}
         beyond = {path for path in writable if not any(Path(path).is_relative_to(place) for place in given)}
@@ -259,6 +262,8 @@ def test_a_part_sees_no_process_and_no_secret_but_its_own(
 ) -> None:
     for part in stack.plan.containers:
         own = {*part.secrets, f"{part.part}'s TLS key"}
+        if part.custodian:
+            own |= {*stack.plan.secrets, authority.KEY}
         everything = "find / -xdev -path /proc -prune -o -type f -size -64k -readable -print0 | xargs -0 cat"
         given = "cat /run/secrets/* /etc/maia/* /proc/[0-9]*/environ /proc/[0-9]*/cmdline"
         script = f"({given}; {everything}) 2>/dev/null; true"
