@@ -23,5 +23,5 @@ def run(args: argparse.Namespace) -> int:
         with progress.step("secrets") as say:
             made = initialise.ensure(stack, engine, say)
     print(f"{stack.file}: {len(made)} secrets made" if made else f"{stack.file}: complete, nothing changed")
-    print(f"Keep a copy of {stack.site.root}: its passphrase opens the secrets and the backups of this stack.")
+    print(f"Keep a copy of {stack.site.root}: its passphrase opens the secrets of this stack.")
     return 0
