@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,9 +214,9 @@ def fill(stack: Stack, archive: Archive, point: str, moment: str, say: Say) -> d
             volumes[mount.volume] = path
             if part != "postgres":
                 words += [f"--{ {'minio': 'objects'}.get(part, part) }", plan.container(part).user]
-    for volume in (*volumes, *(mount.volume for mount in plan.container("postgres").mounts)):
-        if volume not in {each.name for each in client.volumes.list()}:
-            client.volumes.create(volume, labels={"maia.stack": stack.name})
+    there = {each.name for each in client.volumes.list()}
+    for volume in {*volumes, *(mount.volume for mount in plan.container("postgres").mounts)} - there:
+        client.volumes.create(volume, labels={"maia.stack": stack.name})
     mark = stack.site.unfinished(stack.name)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.write_text(point + "\n")
@@ -269,8 +270,6 @@ def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _free_port() -> int:
-    import socket
-
     for port in range(config.Gateway().https + 1, 65535):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):

@@ -20,6 +20,8 @@ from infra.stack import Stack
 if TYPE_CHECKING:
     from tests.clients import Bucket
 
+STORES = ("backup", "postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3")
+"""The parts that keep data, and those that need them."""
 LIMIT = 3000
 """Seconds after which a verb is taken for hung: the first one on a fresh machine compiles the engine."""
 
@@ -96,6 +98,10 @@ class Appliance:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(document))
 
+    def disable(self, *parts: str) -> None:
+        """Leave these parts out."""
+        self.values["parts"] |= {name: {"enabled": False} for name in parts}
+
     def secret(self, name: str) -> str:
         if name not in self._secrets:
             self._secrets[name] = self.maia("secrets", "show", name).stdout.strip()
@@ -165,8 +171,7 @@ def bucket(stack: Stack) -> Iterator[Bucket]:
 def small(root: Path) -> Iterator[Appliance]:
     """A small stack that is not up yet, to bring up, break and remove; nothing of it is left afterwards."""
     made = Appliance("third", root, _values(28443, 28080, "10.63.0.0/20"))
-    quiet = ("alertmanager", "node-exporter", "blackbox-exporter", "exit")
-    made.values["parts"] |= {name: {"enabled": False} for name in quiet}
+    made.disable("alertmanager", "node-exporter", "blackbox-exporter", "exit")
     made.write()
     try:
         yield made

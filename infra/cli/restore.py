@@ -82,13 +82,12 @@ def _meant(target: Stack) -> str:
 
 def _ready(progress: Progress) -> None:
     """Docker, and the image that reads archives."""
-    from infra import converge, health, preflight
+    from infra import health
     from infra.catalog.backup import SERVICE
+    from infra.cli import up
     from infra.images import build, store
 
-    if preflight.missing():
-        with progress.step("docker") as say:
-            converge.role("docker", {"docker_builder_packages": build.requirements()}, say)
+    up.ensure_docker(progress)
     with progress.step("image") as say:
         image = build.build([SERVICE.image], say, vendor=store.vendored())[SERVICE.image]
         store.load(health.client(), image)

@@ -43,12 +43,7 @@ def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
     recovery.refuse_unfinished(stack)
     with progress.step("preflight") as say:
         preflight.check(stack.plan, stack.site, say)
-    if preflight.missing():
-        from infra import converge
-        from infra.images import build
-
-        with progress.step("docker") as say:
-            converge.role("docker", {"docker_builder_packages": build.requirements()}, say)
+    ensure_docker(progress)
     engine, _ = common.together(lambda: _engine(stack, progress), lambda: _images(stack, progress))
     with progress.step("secrets") as say:
         if not engine.exists():
@@ -56,6 +51,18 @@ def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
         made = initialise.ensure(Stack(stack.name, stack.site), engine, say)
         say(f"{len(made)} made" if made else "nothing to make")
     return Stack(stack.name, stack.site), engine
+
+
+def ensure_docker(progress: Progress) -> None:
+    """Docker, and what builds images, where either is missing."""
+    from infra import preflight
+
+    if preflight.missing():
+        from infra import converge
+        from infra.images import build
+
+        with progress.step("docker") as say:
+            converge.role("docker", {"docker_builder_packages": build.requirements()}, say)
 
 
 def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:

@@ -25,23 +25,13 @@ from infra.catalog.model import Zone
 from infra.plan import EXIT_PORT, EXIT_PROXY, Plan
 from infra.site import REPO
 from tests import clients
-from tests.conftest import Appliance, small
+from tests.conftest import STORES, Appliance, small
 from tests.directory import Directory, directory
 from tests.system.mutations import World, edited, replacing, until
 
 NAMES = ["maia.example.org", "app.example.org"]
 CHALLENGES = 28081
-ABSENT = (
-    "backup",
-    "postgres",
-    "postgres-exporter",
-    "redis",
-    "redis-exporter",
-    "minio",
-    "s3",
-    "alertmanager",
-    "node-exporter",
-)
+ABSENT = (*STORES, "alertmanager", "node-exporter")
 ALL = "not latency"
 """Every check but those that also measure what else this machine does."""
 ISSUED = 180.0

@@ -25,7 +25,7 @@ from infra.dashboards.build import DATASOURCE
 from infra.images import build
 from infra.images import store as images
 from tests import clients
-from tests.conftest import Appliance, small
+from tests.conftest import STORES, Appliance, small
 
 PATIENCE = 120
 """Seconds until Prometheus has looked."""
@@ -54,8 +54,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def grafana(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Iterator[Appliance]:
     """A gateway, Prometheus and the stand-in, up and verified."""
     with small(tmp_path_factory.mktemp("grafana") / "site") as made:
-        off = ("backup", "postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3", "status")
-        made.values["parts"] |= {name: {"enabled": False} for name in off}
+        made.disable(*STORES, "status")
         made.values["parts"]["grafana"] = {"archive": str(archive)}
         made.write()
         said = made.maia("up").stdout

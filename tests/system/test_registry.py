@@ -27,7 +27,7 @@ import yaml
 from infra import credentials
 from infra.images import build
 from infra.images import store as images
-from tests.conftest import Appliance, small
+from tests.conftest import STORES, Appliance, small
 
 PATIENCE = 30
 NAME = "maia-test/hello"
@@ -119,18 +119,7 @@ def push(at: str, text: str) -> str:
 def third(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """A gateway, for the app behind it."""
     with small(tmp_path_factory.mktemp("registry") / "site") as made:
-        off = (
-            "backup",
-            "postgres",
-            "postgres-exporter",
-            "redis",
-            "redis-exporter",
-            "minio",
-            "s3",
-            "prometheus",
-            "status",
-        )
-        made.values["parts"] |= {name: {"enabled": False} for name in off}
+        made.disable(*STORES, "prometheus", "status")
         yield made
 
 

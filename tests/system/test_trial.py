@@ -18,7 +18,7 @@ from docker.errors import NotFound
 from infra.images import build
 from infra.images import store as images
 from infra.plan.networks import candidate
-from tests.conftest import Appliance, small
+from tests.conftest import STORES, Appliance, small
 from tests.processes import kill_all
 
 PATIENCE = 120
@@ -160,18 +160,7 @@ def rollout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollout]:
     base = build.build(["node"], print)["node"]
     images.load(docker.from_env(), base)
     with small(tmp_path_factory.mktemp("trial") / "site") as made:
-        off = (
-            "backup",
-            "postgres",
-            "postgres-exporter",
-            "redis",
-            "redis-exporter",
-            "minio",
-            "s3",
-            "prometheus",
-            "status",
-        )
-        made.values["parts"] |= {name: {"enabled": False} for name in off}
+        made.disable(*STORES, "prometheus", "status")
         made.write()
         rollout = Rollout(made, base.id)
         with watching(rollout) as seen:
