@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from infra import atomic
 from infra.errors import MaiaError
 from infra.plan import Plan
 
@@ -122,10 +122,7 @@ def counts(rows: list[Row]) -> dict[str, int]:
 def write(path: Path, text: str) -> None:
     """Put ``text`` at ``path``, at once, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.chmod(0o600)
-    os.replace(partial, path)
+    atomic.write(path, text)
 
 
 def write_report(folder: Path, document: dict[str, Any]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 
-from infra import authority, credentials
+from infra import atomic, authority, credentials
 from infra.catalog import acme
 from infra.engine import Engine
 from infra.errors import MaiaError
@@ -30,11 +29,7 @@ def make_site(site: Site) -> None:
             where=str(site.passphrase),
             mend="put it back from your copy",
         )
-    partial = site.passphrase.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_urlsafe(32))
-    os.replace(partial, site.passphrase)
+    atomic.write(site.passphrase, secrets.token_urlsafe(32))
 
 
 def begin(stack: Stack, engine: Engine, say: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra import registry
+from infra import atomic, registry
 from infra.config import Source
 from infra.errors import MaiaError
 from infra.site import cache
@@ -141,9 +141,7 @@ def _remember(client: docker.DockerClient, where: str, reference: str) -> None:
     image = client.images.get(reference)
     record = _record(image.id or "")
     record.parent.mkdir(parents=True, exist_ok=True)
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps({"id": image.id, "where": where, "tags": image.tags}))
-    partial.replace(record)
+    atomic.write(record, json.dumps({"id": image.id, "where": where, "tags": image.tags}))
 
 
 def _book() -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from infra import atomic
 from infra.errors import MaiaError
 
 
@@ -77,7 +78,5 @@ def ensure_key(path: Path) -> str:
         path.unlink(missing_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(private)
-        partial = public.with_suffix(".partial")
-        partial.write_text(line)
-        os.replace(partial, public)
+        atomic.write(public, line, mode=0o644)
     return public.read_text()

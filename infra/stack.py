@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from infra import catalog, config, owner, plan
+from infra import atomic, catalog, config, owner, plan
 from infra.config import Source
 from infra.errors import MaiaError
 from infra.images import store
@@ -80,10 +79,7 @@ class Stack:
         if not self.example.exists():
             raise self._unknown()
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_suffix(".partial")
-        shutil.copyfile(self.example, partial)
-        partial.chmod(0o600)
-        os.replace(partial, self.file)
+        atomic.write(self.file, self.example.read_text())
 
     def _unknown(self) -> MaiaError:
         known = sorted(path.name.split(".")[1] for path in self.example.parent.glob("Pulumi.*.yaml"))

@@ -142,15 +142,12 @@ def _begin(target: Stack, contents: Contents, *, aside: bool) -> None:
     """The stack file of a stack that is not here yet."""
     import yaml
 
-    from infra import recovery
+    from infra import atomic, recovery
 
     settings = recovery.beside(contents.settings) if aside else contents.settings
     target.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     document = {"config": {f"maia:{key}": value for key, value in settings.items()} | {"maia:running": False}}
-    partial = target.file.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(document))
-    partial.chmod(0o600)
-    partial.replace(target.file)
+    atomic.write(target.file, yaml.safe_dump(document))
 
 
 def _engine(target: Stack, contents: Contents | None, progress: Progress) -> tuple[Stack, Engine]:

@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from infra import atomic
 from infra.components.dynamic import Properties, Provider
 
 
@@ -25,13 +26,7 @@ def write(root: Path, files: dict[str, str], *, uid: int, gid: int, private: boo
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(text)
-        os.chown(partial, *owner)
-        os.chmod(partial, mode)
-        os.replace(partial, path)
+        atomic.write(path, text, mode=mode, owner=owner)
     for path in sorted(root.rglob("*"), reverse=True):
         if path.is_dir():
             os.chown(path, *owner)

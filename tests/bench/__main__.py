@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from infra import atomic
 from infra.site import REPO
 from tests.bench import appliance, machine, page, postgres
 from tests.conftest import Appliance
@@ -65,9 +66,7 @@ def main() -> None:
         finally:
             say("removing the stack")
             stack.maia("destroy", "--yes", stack.name)
-    partial = args.out.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(args.out)
+    atomic.write(args.out, text, mode=0o644)
     say(f"written: {args.out}")
 
 

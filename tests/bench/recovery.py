@@ -21,6 +21,7 @@ from typing import Any
 import docker
 
 from checks.store import Store
+from infra import atomic
 from infra.site import REPO
 from tests.bench import machine
 from tests.bench.machine import middle, run, timed
@@ -58,7 +59,7 @@ def main() -> None:
                 made = Appliance(name, stack.root, {})
                 if made.site.stack_file(name).exists():
                     made.maia("destroy", "--yes", name)
-    args.out.write_text(text)
+    atomic.write(args.out, text, mode=0o644)
     say(f"written: {args.out}")
 
 
