@@ -6,11 +6,11 @@ import time
 
 import docker
 import pulumi
-from docker.errors import NotFound
 from pulumi.dynamic import Resource
 
 from infra import presented, words
-from infra.components.dynamic import Properties, Provider
+from infra.components.dynamic import Properties
+from infra.components.started import Gate
 from infra.errors import MaiaError
 
 PATIENCE = 30.0
@@ -18,10 +18,7 @@ PATIENCE = 30.0
 INTERVAL = 0.2
 
 
-class ReloadedProvider(Provider):
-    def identity(self, props: Properties) -> str:
-        return str(props["container"])
-
+class ReloadedProvider(Gate):
     def ensure(self, props: Properties) -> Properties:
         container = docker.from_env().containers.get(props["container"])
         pid = int(container.attrs["State"]["Pid"])
@@ -35,16 +32,6 @@ class ReloadedProvider(Provider):
                 raise MaiaError(what, where=container.name or "", mend=f"maia restart {container.labels['maia.part']}")
             time.sleep(INTERVAL)
         return {}
-
-    def observe(self, props: Properties) -> Properties | None:
-        try:
-            docker.from_env().containers.get(props["container"])
-        except NotFound:
-            return None
-        return {}
-
-    def remove(self, props: Properties) -> None:
-        """Nothing to do: the container goes by itself."""
 
 
 def _presents(pid: int, props: Properties) -> bool:

@@ -54,19 +54,11 @@ def _ill(container: Container, what: str, option: str = "") -> MaiaError:
     return MaiaError(what, where=container.name or "", mend=f"maia logs {part}{option}")
 
 
-class StartedProvider(Provider):
-    replaces = ("container",)
-    ignores = ("exchange",)
+class Gate(Provider):
+    """Something that is true of a container for as long as that is there."""
 
     def identity(self, props: Properties) -> str:
         return str(props["container"])
-
-    def ensure(self, props: Properties) -> Properties:
-        container = docker.from_env().containers.get(props["container"])
-        await_healthy(container, list(props["health"]), int(props["patience"]))
-        if exchange := props.get("exchange"):
-            Exchange(**exchange).retire()
-        return {}
 
     def observe(self, props: Properties) -> Properties | None:
         try:
@@ -77,6 +69,18 @@ class StartedProvider(Provider):
 
     def remove(self, props: Properties) -> None:
         """Nothing to do: the container goes by itself."""
+
+
+class StartedProvider(Gate):
+    replaces = ("container",)
+    ignores = ("exchange",)
+
+    def ensure(self, props: Properties) -> Properties:
+        container = docker.from_env().containers.get(props["container"])
+        await_healthy(container, list(props["health"]), int(props["patience"]))
+        if exchange := props.get("exchange"):
+            Exchange(**exchange).retire()
+        return {}
 
 
 class Started(Resource, module="maia", name="Started"):
@@ -122,11 +126,8 @@ def run(container: Container, patience: int) -> None:
         raise _ill(container, f"failed with exit code {code}; what ran before still runs", MIGRATION)
 
 
-class FinishedProvider(Provider):
+class FinishedProvider(Gate):
     replaces = ("container",)
-
-    def identity(self, props: Properties) -> str:
-        return str(props["container"])
 
     def ensure(self, props: Properties) -> Properties:
         run(docker.from_env().containers.get(props["container"]), int(props["patience"]))
@@ -134,9 +135,6 @@ class FinishedProvider(Provider):
 
     def observe(self, props: Properties) -> Properties | None:
         return {}
-
-    def remove(self, props: Properties) -> None:
-        """Nothing to do: the container goes by itself."""
 
 
 class Finished(Resource, module="maia", name="Finished"):
