@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from checks.facts import Facts, NotThere
 from checks.plugin import Case, Expect, cases
-from checks.slo import authority, session
 from infra import presented, served
+from infra.measurements import authority, session
 from infra.plan import GatewayRoute, Plan
 from infra.site import Site
 

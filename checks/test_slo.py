@@ -9,7 +9,8 @@ import pytest
 
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
-from checks.slo import LIMIT, Measurements, p99, patience, settled
+from checks.slo import LIMIT, p99, patience, settled
+from infra.measurements import Measurements
 from infra.plan import Plan
 from infra.site import Site
 

@@ -19,9 +19,9 @@ from docker.models.containers import Container
 
 import checks
 from checks.evidence import Row
-from checks.slo import Measurements
 from infra import served
 from infra.catalog.model import Zone
+from infra.measurements import Measurements
 from infra.plan import EXIT_PORT, EXIT_PROXY, Plan
 from infra.site import REPO
 from tests import clients
