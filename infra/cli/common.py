@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.errors import MaiaError
 from infra.site import Site
+from infra.sizes import size as size
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -95,16 +96,6 @@ def locked(stack: Stack, verb: str) -> Iterator[None]:
         file.write(f"maia {verb} (pid {os.getpid()}) since {since}\n")
         file.flush()
         yield
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def show(renderable: RenderableType) -> None:

@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     table = Table("size", "what", box=None, pad_edge=False)
     table.columns[0].justify = "right"
     for item in gone:
-        table.add_row(prune.human(item.size), item.what)
+        table.add_row(common.size(item.size), item.what)
     if gone:
         common.show(table)
-    print(f"{prune.human(sum(item.size for item in gone))} {'would go' if args.dry_run else 'removed'}")
+    print(f"{common.size(sum(item.size for item in gone))} {'would go' if args.dry_run else 'removed'}")
     return 0

@@ -79,11 +79,6 @@ def docker_client() -> docker.DockerClient | None:
         return None
 
 
-def human(size: int) -> str:
-    """Bytes for people."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
 def stacks(site: Site) -> list[str]:
     """The names of the site's stacks."""
     return sorted(path.name.split(".")[1] for path in site.root.glob("stacks/Pulumi.*.yaml"))

@@ -176,7 +176,7 @@ def test_it_refuses_while_a_verb_changes_a_stack_and_waits_for_a_build(
     assert left.exists()
     assert cli.main(["prune", "--keep", "0"]) == 0
     assert not left.exists()
-    assert "0.0 MB removed" in capsys.readouterr().out
+    assert "1 B removed" in capsys.readouterr().out
 
 
 def test_doctor_speaks_of_it_only_where_a_first_start_would_find_room_by_it(
