@@ -28,7 +28,15 @@ LIMIT = 3000
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long tests too")
+    parser.addoption("--report", type=Path, metavar="FILE", help="write a page on the run")
     parser.addoption("--site", type=Path, help="use the stack of this site folder, and leave it running")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--report"):
+        from tests.report import Report
+
+        config.pluginmanager.register(Report(path, full=config.getoption("--full")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
