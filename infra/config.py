@@ -144,6 +144,17 @@ class Backup(Strict):
     )
 
 
+class Care(Strict):
+    """What the appliance watches over, and reminds of in `doctor`."""
+
+    reserve: Annotated[int, Field(ge=0, strict=True)] = Field(
+        default=1024, description="MiB of disk below which the databases are read-only until there is more; 0: never."
+    )
+    secrets: Annotated[int, Field(ge=1, strict=True)] | None = Field(
+        default=365, description="Days after which a secret is to be rotated; null: never."
+    )
+
+
 class Config(Strict):
     """One stack."""
 
@@ -152,6 +163,7 @@ class Config(Strict):
     subnet: IPv4Network = Field(default=IPv4Network("10.61.0.0/20"), description="A /20 that the zones share.")
     gateway: Gateway = Gateway()
     backup: Backup = Backup()
+    care: Care = Care()
     parts: dict[PartName, Settings] = Field(default={})
     apps: dict[PartName, App] = Field(default={})
     egress: dict[PartName, list[Destination]] = Field(

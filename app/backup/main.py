@@ -1,4 +1,4 @@
-"""The part itself, as an ASGI application: ships WAL, keeps the schedule, tells its metrics."""
+"""The part itself, as an ASGI application: ships WAL, keeps the schedule and room to write, tells its metrics."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.backup import metrics, schedule, status
+from app.backup.guard import Guard
 from app.backup.places import Settings
 from app.backup.wal import Shipper
 
@@ -28,6 +29,8 @@ BACKOFF = 10.0
 """Seconds after a try that failed."""
 LOOK = 20.0
 """Seconds between two looks at the clock."""
+GLANCE = 5.0
+"""Seconds between two looks at the room that is left."""
 STALE = 600.0
 """Seconds without a look into the spool, after which the part is not well."""
 
@@ -39,9 +42,11 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[State]:
-    shipper = Shipper(beat=time.monotonic())
-    tasks = [asyncio.create_task(_ship(shipper)), asyncio.create_task(_keep_schedule(Settings.read()))]
-    yield State(shipper=shipper, registry=metrics.registry(shipper))
+    settings = Settings.read()
+    shipper, guard = Shipper(beat=time.monotonic()), Guard(settings.reserve << 20)
+    jobs = (_ship(shipper), _keep_schedule(settings), _keep_room(guard))
+    tasks = [asyncio.create_task(job) for job in jobs]
+    yield State(shipper=shipper, registry=metrics.registry(shipper, guard))
     for task in tasks:
         task.cancel()
 
@@ -63,6 +68,13 @@ async def _keep_schedule(settings: Settings) -> None:
             job = await asyncio.create_subprocess_exec(sys.executable, "-m", "app.backup", "make")
             await job.wait()
         await asyncio.sleep(LOOK)
+
+
+async def _keep_room(guard: Guard) -> None:
+    while True:
+        if told := await asyncio.to_thread(guard.turn):
+            print(f"room: {told}", flush=True)
+        await asyncio.sleep(GLANCE)
 
 
 async def health(request: Request) -> Response:

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.backup import places, status
+from app.backup import guard, places, status
+from app.backup.guard import Guard
 from app.backup.places import ARCHIVE
 from app.backup.wal import Shipper
 
@@ -25,8 +26,8 @@ REMEMBERED = {
 
 
 class Backups(Collector):
-    def __init__(self, shipper: Shipper) -> None:
-        self._shipper = shipper
+    def __init__(self, shipper: Shipper, kept: Guard) -> None:
+        self._shipper, self._guard = shipper, kept
 
     def collect(self) -> Iterator[Metric]:
         known = status.read()
@@ -53,6 +54,18 @@ class Backups(Collector):
             value=float(bool(self._shipper.error)),
         )
         yield from self._disk()
+        yield from self._room()
+
+    def _room(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "maia_guard_read_only",
+            "Whether the databases take no writes for lack of room.",
+            value=float(self._guard.held),
+        )
+        yield GaugeMetricFamily("maia_guard_free_bytes", "Bytes Postgres could still write.", value=float(guard.free()))
+        yield GaugeMetricFamily(
+            "maia_guard_reserve_bytes", "Bytes below which it takes no writes.", value=float(self._guard.reserve)
+        )
 
     def _disk(self) -> Iterator[Metric]:
         found = os.statvfs(ARCHIVE)
@@ -71,8 +84,8 @@ class Backups(Collector):
         )
 
 
-def registry(shipper: Shipper) -> CollectorRegistry:
+def registry(shipper: Shipper, kept: Guard) -> CollectorRegistry:
     made = CollectorRegistry()
     ProcessCollector(registry=made)
-    made.register(Backups(shipper))
+    made.register(Backups(shipper, kept))
     return made

@@ -44,6 +44,8 @@ class Settings:
     """How long points are kept."""
     objects: bool
     redis: bool
+    reserve: int
+    """MiB that must stay free for Postgres to take writes."""
 
     @classmethod
     def read(cls) -> Settings:

@@ -240,6 +240,8 @@ class Plan:
     """Absent: the gateway serves the internal CA's certificate."""
     absent: tuple[Absent, ...]
     backup: BackupPolicy
+    reserve: int
+    """MiB of disk that must stay free for the databases to take writes; 0: whatever is left."""
     settings: dict[str, Any]
     """The stack file's own keys, as they were given: with the secrets, all that makes this stack again."""
     secrets: tuple[str, ...]
