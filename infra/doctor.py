@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
-from infra import authority, health, preflight, prune, served
+import psycopg
+from cryptography import x509
+
+from infra import (
+    advice,
+    ages,
+    authority,
+    health,
+    initialise,
+    preflight,
+    prune,
+    recovery,
+    served,
+)
 from infra.engine import Engine
 from infra.errors import MaiaError
+from infra.sizes import size
 from infra.stack import Stack
 from infra.toolchain import pulumi
+
+WARN = timedelta(days=60)
+"""Of a server certificate: `up` renews it with a third of its life left, so nobody ran that for a while."""
+REPLACE = timedelta(days=400)
+"""Of the CA: what it signs lives for up to 397 days."""
 
 Finding = tuple[str, str]
 """What is wrong, and the command that mends it."""
@@ -42,7 +62,7 @@ def room(stack: Stack) -> str:
         left = sum(item.size for item in prune.find(stack.site, prune.docker_client()))
     except MaiaError:  # told as a finding
         return ""
-    return f"{prune.human(left)} of former images and tools can go" if left > preflight.DISK * 2**20 else ""
+    return f"{size(left)} of former images and tools can go" if left > preflight.DISK * 2**20 else ""
 
 
 def _stored(stack: Stack) -> Iterator[Finding]:
@@ -58,6 +78,7 @@ def _stored(stack: Stack) -> Iterator[Finding]:
     if authority.NEXT in stack.secret_names:
         mend = f"./maia secrets rotate ca --finish --stack {stack.name}, once every client outside has the new ca.crt"
         yield "a rotation of the CA is under way", mend
+    yield from _aging(stack)
     try:
         engine = Engine(pulumi.prepare(lambda text: None), site, stack.name)
         if engine.interrupted():
@@ -65,6 +86,25 @@ def _stored(stack: Stack) -> Iterator[Finding]:
         engine.secrets()
     except MaiaError as error:
         yield (f"{error.where}: {error.what}", error.mend)
+
+
+def _aging(stack: Stack) -> Iterator[Finding]:
+    """Secrets and certificates that have served long enough."""
+    days = stack.config.care.secrets
+    fixed = {recovery.KEY, *initialise.GIVEN, *authority.NAMES, *authority.OPTIONAL}
+    for name, age in ages.old(stack.site, stack.name, days).items() if days else ():
+        if name in stack.plan.secrets and name not in fixed:
+            yield f"the secret {name} is {age} days old", f"./maia secrets rotate {name} --stack {stack.name}"
+    now = datetime.now(UTC)
+    for path in sorted(stack.site.files(stack.name).glob("*/secrets/tls.crt")):
+        left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
+        if left < WARN:
+            yield f"the certificate of {path.parts[-3]} ends in {left.days} days", f"./maia up --stack {stack.name}"
+    signer = stack.site.files(stack.name) / "gateway" / "config" / "ca.crt"
+    if signer.exists():
+        left = x509.load_pem_x509_certificate(signer.read_bytes()).not_valid_after_utc - now
+        if left < REPLACE:
+            yield f"the internal CA ends in {left.days} days", f"./maia secrets rotate ca --stack {stack.name}"
 
 
 def _running(stack: Stack) -> Iterator[Finding]:
@@ -79,12 +119,27 @@ def _running(stack: Stack) -> Iterator[Finding]:
         elif state.restarts > 3:
             yield f"{state.part} was restarted {state.restarts} times", f"./maia logs {state.part} --stack {stack.name}"
     yield from _certificate(stack)
+    if stack.plan.has("postgres"):
+        yield from _databases(stack)
     for container in stack.plan.containers:
         if not container.image_id:
             yield (
                 f"the image {container.image} is not built as its recipe stands now",
                 f"./maia up --stack {stack.name}",
             )
+
+
+def _databases(stack: Stack) -> Iterator[Finding]:
+    """What Postgres wants; a server that does not answer is told of as a part."""
+    socket = str(stack.site.sockets(stack.name) / "postgres")
+    with contextlib.suppress(psycopg.Error):
+        found = list(advice.examine(socket, pages=False))
+        for each in found[:3]:
+            yield f"{each.database}: {each.object} {each.what}", f"./maia maintain --stack {stack.name}"
+        if len(found) > 3:
+            yield f"{len(found) - 3} more tables or indexes want care", f"./maia maintain --stack {stack.name}"
+        if advice.read_only(socket):
+            yield "the databases take no writes: too little of the disk is free", "./maia prune, or a larger disk"
 
 
 def _certificate(stack: Stack) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from infra import ages
 from infra.errors import MaiaError
 from infra.events import Outcome, Watch, plain
 from infra.site import Site
@@ -72,6 +73,7 @@ class Engine:
     def set_secret(self, name: str, value: str) -> None:
         """Encrypt a value into the stack file; it travels through standard input only."""
         self._quiet("config", "set", "--stack", self.stack, "--secret", NAMESPACE + name, stdin=value)
+        ages.note(self._site, self.stack, name)
 
     def remove_secret(self, name: str) -> None:
         """Take a value out of the stack file."""

@@ -62,6 +62,10 @@ class Site:
         """Reports of checks."""
         return self.root / "evidence" / stack
 
+    def ages(self, stack: str) -> Path:
+        """When the stack's secrets were set."""
+        return self.root / "ages" / f"{stack}.json"
+
     def archive(self, stack: str, folder: str = "") -> Path:
         """Recovery points: in the owner's ``folder``, or else here, on the disk they are to outlive."""
         return Path(folder) / stack if folder else self.root / "archive" / stack

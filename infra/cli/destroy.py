@@ -72,6 +72,7 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     site, name = stack.site, stack.name
     for folder in (site.files(name), site.sockets(name), site.evidence(name), site.archive(name)):
         shutil.rmtree(folder, ignore_errors=True)
-    site.unfinished(name).unlink(missing_ok=True)
+    for file in (site.unfinished(name), site.ages(name)):
+        file.unlink(missing_ok=True)
     elsewhere = stack.config.backup.folder
     return site.archive(name, elsewhere) if elsewhere else None

@@ -24,7 +24,7 @@ CERTIFICATES = "certificates"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="names and who uses them")
+    actions.add_parser("list", help="names, since when, and who uses them")
     actions.add_parser("show", help="print one value").add_argument("name", help="as `maia secrets list` names it")
     rotate = actions.add_parser("rotate", help="make a new value and bring it into use")
     rotate.add_argument(
@@ -44,15 +44,16 @@ def run(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from infra import initialise
+    from infra import ages, initialise
 
     stack = common.started(args)
-    table = Table("secret", "used by", box=None, pad_edge=False)
+    since = ages.read(stack.site, stack.name)
+    table = Table("secret", "set", "used by", box=None, pad_edge=False)
     for name in sorted(stack.secret_names | set(stack.plan.secrets)):
         users = [container.part for container in stack.plan.containers if name in container.secrets]
         how = f"maia secrets set {name} takes it" if name in initialise.GIVEN else "maia init makes it"
         missing = "" if name in stack.secret_names else f" (missing: {how})"
-        table.add_row(name, " ".join(users) + missing)
+        table.add_row(name, f"{since[name]}" if name in since else "", " ".join(users) + missing)
     common.show(table)
     return 0
 
