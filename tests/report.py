@@ -1,9 +1,9 @@
-"""A page on one whole run of the tests, for ``docs/test-report.md``: ``maia test --full --report FILE``."""
+"""A page on the last whole run of each layer: ``maia test [LAYER] --full --report docs/test-report.md``."""
 
 from __future__ import annotations
 
+import re
 import subprocess
-import time
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +15,19 @@ from infra.site import REPO
 from tests.bench import machine
 
 OUTCOMES = ("passed", "failed", "skipped")
-SLOWEST = 20
+SLOWEST = 8
+HEAD = """# The last whole run of each layer
+
+Written by `./maia test [LAYER] --full --report docs/test-report.md`; a layer that runs again replaces its section.
+
+"""
 
 
 class Report:
-    """Gathers what each test came to, and writes it at the end."""
+    """Gathers what each test came to, and writes the sections of its layers at the end."""
 
     def __init__(self, path: Path, *, full: bool) -> None:
-        self._path, self._full = path, full
-        self._began, self._load = time.monotonic(), machine.load()
+        self._path, self._full, self._load = path, full, machine.load()
         self._outcome: dict[str, str] = {}
         self._seconds: dict[str, float] = defaultdict(float)
         self._why: dict[str, str] = {}
@@ -45,67 +49,52 @@ class Report:
             self._outcome.setdefault(name, "passed")
 
     def pytest_sessionfinish(self) -> None:
-        atomic.write(self._path, self._page(), mode=0o644)
+        known = self._path.read_text() if self._path.exists() else ""
+        sections = {text.partition("\n")[0]: text for text in re.split(r"^## ", known, flags=re.MULTILINE)[1:]}
+        layers = defaultdict(list)
+        for name in self._outcome:
+            layers[name.split("/")[1]].append(name)
+        sections |= {layer: self._section(layer, names) for layer, names in layers.items()}
+        atomic.write(self._path, HEAD + "".join(f"## {text}" for _, text in sorted(sections.items())), mode=0o644)
 
-    def _page(self) -> str:
-        total = Counter(self._outcome.values())
-        minutes = (time.monotonic() - self._began) / 60
-        commit = subprocess.run(
-            ["git", "log", "-1", "--format=%h %cs"], cwd=REPO, text=True, capture_output=True, check=False
-        ).stdout.strip()
+    def _section(self, layer: str, names: list[str]) -> str:
+        counts = Counter(self._outcome[name] for name in names)
+        told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in OUTCOMES if counts[outcome])
+        long = sum(name in self._long and self._outcome[name] != "skipped" for name in names)
+        minutes = sum(self._seconds[name] for name in names) / 60
+        slowest = sorted(names, key=lambda name: -self._seconds[name])[:SLOWEST]
         lines = [
-            "# The last whole run of the tests",
+            layer,
             "",
-            f"`./maia test{' --full' if self._full else ''}` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}: "
-            f"**{_counts(total)}** in {minutes:.0f} min.",
+            f"**{told}**, {long} of them long{'' if self._full else ' (without --full)'}, in {minutes:.1f} min; "
+            f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}.",
             "",
             f"{machine.describe()}. Its load at the start was {self._load:.1f}.",
             "",
-            f"| layer | {' | '.join(OUTCOMES)} | of them long | minutes |",
-            f"|---|{'---:|' * (len(OUTCOMES) + 2)}",
-            *self._layers(),
-            "",
-            *self._listed("Failed", "failed"),
-            *self._listed("Skipped", "skipped"),
-            f"## The {SLOWEST} slowest",
-            "",
-            "| test | seconds |",
+            *self._listed("Failed", names, "failed"),
+            *self._listed("Skipped", names, "skipped"),
+            "| slowest | seconds |",
             "|---|---:|",
-            *(f"| `{name}` | {seconds:.0f} |" for name, seconds in self._slowest()),
+            *(f"| `{name.partition(f'{layer}/')[2]}` | {self._seconds[name]:.0f} |" for name in slowest),
         ]
-        return "\n".join([*lines, ""])
+        return "\n".join([*lines, "", ""])
 
-    def _layers(self) -> list[str]:
-        names = defaultdict(list)
-        for name in self._outcome:
-            names[name.split("/")[1]].append(name)
-        rows = []
-        for layer, members in names.items():
-            counts = Counter(self._outcome[name] for name in members)
-            long = sum(name in self._long and self._outcome[name] != "skipped" for name in members)
-            minutes = sum(self._seconds[name] for name in members) / 60
-            rows.append(
-                f"| {layer} | {' | '.join(str(counts[outcome]) for outcome in OUTCOMES)} | {long} | {minutes:.1f} |"
-            )
-        return rows
-
-    def _listed(self, title: str, outcome: str) -> list[str]:
+    def _listed(self, title: str, names: list[str], outcome: str) -> list[str]:
         """Every test that came to ``outcome``, with why; those of one reason as one line."""
         by_reason = defaultdict(list)
-        for name, found in self._outcome.items():
-            if found == outcome:
+        for name in names:
+            if self._outcome[name] == outcome:
                 by_reason[self._why.get(name, "")].append(name)
-        if not by_reason:
-            return []
         rows = [
-            f"- {f'`{names[0]}`' if len(names) == 1 else f'{len(names)} tests'}: {reason.removeprefix('Skipped: ')}"
+            f"- {title}: {f'`{names[0]}`' if len(names) == 1 else f'{len(names)} tests'}: "
+            + reason.removeprefix("Skipped: ")
             for reason, names in by_reason.items()
         ]
-        return [f"## {title}", "", *rows, ""]
-
-    def _slowest(self) -> list[tuple[str, float]]:
-        return sorted(self._seconds.items(), key=lambda item: -item[1])[:SLOWEST]
+        return [*rows, ""] if rows else []
 
 
-def _counts(total: Counter[str]) -> str:
-    return ", ".join(f"{total[outcome]:,} {outcome}" for outcome in OUTCOMES if total[outcome])
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "log", "-1", "--format=%h of %cs"], cwd=REPO, text=True, capture_output=True, check=False
+    )
+    return done.stdout.strip()
