@@ -12,7 +12,7 @@ from checks.facts import Facts
 
 SAMPLES = 30
 """Queries of one round: so few that the gateway does not take them for somebody guessing the login."""
-ROUNDS = 4
+ROUNDS = 8
 PAUSE = 2.0
 """Seconds between two rounds."""
 LIMIT = 0.050

@@ -29,7 +29,7 @@ EMPTY = 50
 """Percent of a table's pages, or of an index's leaves, that are air."""
 
 STATISTICS = """
-select schemaname, relname, n_live_tup, n_dead_tup, n_mod_since_analyze, age(c.relfrozenxid)
+select s.schemaname, s.relname, n_live_tup, n_dead_tup, n_mod_since_analyze, age(c.relfrozenxid)
 from pg_stat_user_tables s join pg_class c on c.oid = s.relid
 where n_dead_tup > greatest(%(rows)s, %(behind)s * 0.2 * n_live_tup)
    or n_mod_since_analyze > greatest(%(rows)s, %(behind)s * 0.1 * n_live_tup)
@@ -115,7 +115,8 @@ def _statistics(link: Link, database: str) -> Iterator[Advice]:
 
 def _pages(link: Link, database: str) -> Iterator[Advice]:
     with link.transaction(force_rollback=True):
-        link.execute("create extension if not exists pgstattuple schema pg_temp")
+        link.execute("create schema maia_measures")
+        link.execute("create extension if not exists pgstattuple schema maia_measures")
         measure = link.execute(
             "select n.nspname from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
             " where p.proname = 'pgstatindex' limit 1"
@@ -141,8 +142,8 @@ def _pages(link: Link, database: str) -> Iterator[Advice]:
                 yield Advice(
                     database=database,
                     object=f"{schema}.{table}",
-                    what=f"{air:.0f} % of {size >> 20} MiB is air, which new rows will fill;"
-                    " `vacuum full` gives it back and keeps everyone out meanwhile",
+                    what=f"{air:.0f} % of {size >> 20} MiB is air for new rows;"
+                    " `vacuum full` gives it back and lets nobody in meanwhile",
                     statement="",
                 )
 

@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
                 found = list(advice.examine(socket))
             forecast = _forecast(stack, progress)
             if args.apply:
-                _apply(stack, socket, found, progress)
-                found = list(advice.examine(socket))
+                found = _apply(stack, socket, found, progress)
     except psycopg.Error as error:
         raise MaiaError(
             " ".join(str(error).split()), where="postgres", mend=f"maia doctor --stack {stack.name}"
@@ -65,14 +64,23 @@ def _forecast(stack: Stack, progress: Progress) -> Forecast | None:
         return forecast.of(stack)
 
 
-def _apply(stack: Stack, socket: str, found: list[Advice], progress: Progress) -> None:
+def _apply(stack: Stack, socket: str, found: list[Advice], progress: Progress) -> list[Advice]:
+    """Do it, and what shows only then: how empty an index is, once its table is vacuumed.
+
+    Returns:
+        What is left.
+    """
     from infra import advice
 
-    wanted = [each for each in found if each.statement]
+    done: set[str] = set()
     with common.locked(stack, "maintain"), progress.step("maintain") as say:
-        for count, each in enumerate(wanted, 1):
-            say(f"{count} of {len(wanted)}: {each.database}: {each.statement}")
-            advice.carry_out(socket, each)
+        while wanted := [each for each in found if each.statement and each.statement not in done]:
+            for count, each in enumerate(wanted, 1):
+                say(f"{count} of {len(wanted)}: {each.database}: {each.statement}")
+                advice.carry_out(socket, each)
+                done.add(each.statement)
+            found = list(advice.examine(socket))
+    return found
 
 
 def _show(found: list[Advice], forecast: Forecast | None) -> None:
@@ -83,7 +91,8 @@ def _show(found: list[Advice], forecast: Forecast | None) -> None:
         for each in found:
             table.add_row(each.database, each.object, each.what, each.statement or "you")
         common.show(table)
-        print("\n`maia maintain --apply` does it, while everything runs")
+        if any(each.statement for each in found):
+            print("\n`maia maintain --apply` does it, while everything runs")
     else:
         print("the databases want nothing")
     if forecast:
