@@ -36,7 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if path := config.getoption("--report"):
         from tests.report import Report
 
-        config.pluginmanager.register(Report(path, full=config.getoption("--full")))
+        config.pluginmanager.register(
+            Report(path, full=config.getoption("--full"), long=config.getoption("-m") == "long")
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

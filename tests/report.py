@@ -1,4 +1,4 @@
-"""A page on the last whole run of each layer: ``maia test [LAYER] --full --report docs/test-report.md``."""
+"""A page on the last run of each layer: ``maia test [LAYER] [--full | --long] --report docs/test-report.md``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tests.bench import machine
 
 OUTCOMES = ("passed", "failed", "skipped")
 SLOWEST = 8
-HEAD = """# The last whole run of each layer
+HEAD = """# The last run of each layer
 
-Written by `./maia test [LAYER] --full --report docs/test-report.md`; a layer that runs again replaces its section.
+Written by `./maia test [LAYER] [--full | --long] --report docs/test-report.md`; a layer that runs again replaces its
+section.
 
 """
 
@@ -26,8 +27,9 @@ Written by `./maia test [LAYER] --full --report docs/test-report.md`; a layer th
 class Report:
     """Gathers what each test came to, and writes the sections of its layers at the end."""
 
-    def __init__(self, path: Path, *, full: bool) -> None:
-        self._path, self._full, self._load = path, full, machine.load()
+    def __init__(self, path: Path, *, full: bool, long: bool) -> None:
+        self._path, self._load = path, machine.load()
+        self._suffix = ", the long ones" if long else "" if full else ", without the long ones"
         self._outcome: dict[str, str] = {}
         self._seconds: dict[str, float] = defaultdict(float)
         self._why: dict[str, str] = {}
@@ -54,7 +56,11 @@ class Report:
         layers = defaultdict(list)
         for name in self._outcome:
             layers[name.split("/")[1]].append(name)
-        sections |= {layer: self._section(layer, names) for layer, names in layers.items()}
+        for layer, names in layers.items():
+            sections[layer + self._suffix] = self._section(layer, names)
+            if not self._suffix:  # all of it in one run is better than in two
+                for part in (", the long ones", ", without the long ones"):
+                    sections.pop(layer + part, None)
         atomic.write(self._path, HEAD + "".join(f"## {text}" for _, text in sorted(sections.items())), mode=0o644)
 
     def _section(self, layer: str, names: list[str]) -> str:
@@ -64,10 +70,9 @@ class Report:
         minutes = sum(self._seconds[name] for name in names) / 60
         slowest = sorted(names, key=lambda name: -self._seconds[name])[:SLOWEST]
         lines = [
-            layer,
+            layer + self._suffix,
             "",
-            f"**{told}**, {long} of them long{'' if self._full else ' (without --full)'}, in {minutes:.1f} min; "
-            f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}.",
+            f"**{told}**, {long} of them long, in {minutes:.1f} min; {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}.",
             "",
             f"{machine.describe()}. Its load at the start was {self._load:.1f}.",
             "",

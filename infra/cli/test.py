@@ -19,6 +19,7 @@ PROGRAMS = {"chromium": "chromium", "npm": "npm", "ssh": "openssh-client"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("layer", nargs="?", choices=(*LAYERS, "all"), default="all")
     parser.add_argument("--full", action="store_true", help="the long ones too")
+    parser.add_argument("--long", action="store_true", help="only the long ones; no linters")
     parser.add_argument("-k", metavar="EXPRESSION", dest="keyword", help="only tests that match; no linters")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a page on the run, as docs/test-report.md")
     parser.add_argument("-x", action="store_true", dest="first", help="stop at the first failure")
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.layer not in BARE:
         _prepare()
     failures = {}
-    if args.keyword is None:
+    if args.keyword is None and not args.long:
         with Progress() as progress:
             for name, command in _static(REPO).items():
                 with progress.step(name):
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         f"tests/{layer}" for layer in LAYERS if args.layer in (layer, "all") and _has_tests(REPO / "tests" / layer)
     ]
     tests = [sys.executable, "-m", "pytest", *(folders or ["tests"])]
-    tests += ["--full"] if args.full else []
+    tests += ["--full"] if args.full or args.long else []
+    tests += ["-m", "long"] if args.long else []
     tests += ["-k", args.keyword] if args.keyword else []
     tests += ["--report", str(args.report.absolute())] if args.report else []
     tests += ["-x"] if args.first else []
