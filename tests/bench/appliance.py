@@ -57,7 +57,8 @@ def _maia(stack: Appliance, runs: Runs, *arguments: str) -> None:
 
 
 def first(stack: Appliance, say: Say) -> Runs:
-    """A new stack with warm caches."""
+    """A new stack with warm caches, the Python environment among them."""
+    stack.maia("--help")
     say("a new stack")
     runs = Runs()
     _maia(stack, runs, "up")
