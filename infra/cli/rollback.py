@@ -93,7 +93,7 @@ def back(stack: Stack, move: Move, lock: int, progress: Progress, *, skip_checks
     move = replace(move, back=move.back or releases.CURRENT)
     record = possible(stack, move.back)
     releases.depart(stack.site, stack.name, move)
-    _settle(stack, record)
+    settle(stack, record)
     words = ("up", "--skip-checks") if skip_checks else ("up",)
     with progress.step(f"back to release {record.release}") as say:
         program.run(stack.site, stack.name, record, *words, lock=lock, say=say)
@@ -108,7 +108,7 @@ def arrive(stack: Stack, move: Move) -> None:
         releases.forget(stack.site, stack.name, releases.PREVIOUS)
 
 
-def _settle(stack: Stack, record: Record) -> None:
+def settle(stack: Stack, record: Record) -> None:
     """Put the settings back that ran with it, which its program knows; secrets stay those of today."""
     import yaml
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from infra.engine import Engine
     from infra.images import store
     from infra.progress import Progress, Say
-    from infra.releases import Move, Record, tracker
+    from infra.releases import Move, Record
     from infra.releases.difference import Difference
     from infra.stack import Stack
 
@@ -37,36 +36,36 @@ def run(args: argparse.Namespace) -> int:
     with common.locked(stack, "upgrade") as lock, Progress() as progress:
         if move := releases.moving(stack.site, stack.name):
             return _go_on(stack, move, args, lock, progress)
-        if (record := _due(stack, images=args.images)) is None:
+        if (record := due(stack, images=args.images)) is None:
             print(f"nothing to upgrade: release {releases.version()} runs; newer packages come with --images")
             return 0
         return _upgrade(stack, record, args, lock, progress)
 
 
-def _due(stack: Stack, *, images: bool) -> Record | None:
+def due(stack: Stack, *, images: bool) -> Record | None:
     """What runs and is to be left; None where there is nothing newer.
 
     Raises:
         MaiaError: there is no upgrade from what runs to this release.
     """
     from infra import releases
-    from infra.releases import numbers, upgrades_from, version
+    from infra.releases import numbers
 
     where, unchanged = f"stack {stack.name}", "nothing was changed"
     runs = releases.read(stack.site, stack.name)
     if runs is None:
         mend = f"maia up --stack {stack.name} with the release that brought it up"
         raise MaiaError("it is not written down what runs", where=where, mend=f"{mend}; {unchanged}")
-    if runs.release == version():
+    if runs.release == releases.version():
         return runs if images else None
-    what = f"release {runs.release} runs, this is {version()}"
+    what = f"release {runs.release} runs, this is {releases.version()}"
     if images:
         raise MaiaError(what, where=where, mend=f"maia upgrade --stack {stack.name} first; {unchanged}")
-    if numbers(runs.release) > numbers(version()):
+    if numbers(runs.release) > numbers(releases.version()):
         mend = "an older release comes back by maia rollback, or maia restore of a point it made"
         raise MaiaError(what, where=where, mend=f"{mend}; {unchanged}")
-    if runs.release not in upgrades_from():
-        mend = f"upgrade to one of {', '.join(upgrades_from()) or 'none'} first, from which this one goes on"
+    if runs.release not in releases.upgrades_from():
+        mend = f"upgrade to one of {', '.join(releases.upgrades_from()) or 'none'} first, from which this one goes on"
         raise MaiaError(f"{what}, and no upgrade leads from one to the other", where=where, mend=f"{mend}; {unchanged}")
     return runs
 
@@ -75,23 +74,22 @@ def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, pr
     from infra import recovery, releases
     from infra.cli import up
     from infra.images import store
-    from infra.releases import Move, program, taking, tracker
+    from infra.releases import Move, outlook, program, taking, tracker
 
     known = tracker.load(args.tracker) if args.tracker else None
     with progress.step("what runs") as say:
         _refuse(stack, runs, say)
+    if args.images and not _newer(runs, progress):
+        return _nothing(outlook.unchanged(runs, known), args)
     packages = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ") if args.images else stack.config.packages
     engine, images = up.ready(stack, packages, progress)
-    found = _differ(stack, runs, packages, images, known)
-    anything = bool(found.parts) or not args.images
-    if args.dry_run and not args.images:
-        found = _preview(stack, engine, found, progress)
-    if args.dry_run or not anything:
-        if args.images:
-            store.drop(packages)
-        _tell(found, as_data=args.json)
-        if not anything and not args.json:
-            print("nothing to do: what runs is made of today's packages")
+    found = outlook.ahead(stack, runs, packages, images, known)
+    if args.images and (args.dry_run or not found.parts):
+        store.drop(packages)
+        if not found.parts:
+            return _nothing(found, args)
+    if args.dry_run:
+        _tell(found if args.images else _preview(stack, engine, found, progress), as_data=args.json)
         return 0
     _tell(found, as_data=False)
     # Its own checks know the settings that it runs with, and no others.
@@ -136,6 +134,47 @@ def _well(state: dict[str, object]) -> bool:
     health = state.get("Health") or {}
     assert isinstance(health, dict)
     return state["Status"] == "running" and health.get("Status") != "unhealthy"
+
+
+def _newer(runs: Record, progress: Progress) -> bool:
+    from infra.images import news
+    from infra.site import cache
+
+    with progress.step("packages") as say:
+        found = news.newer([cache() / image.folder for image in runs.images.values()], runs.packages, say)
+        say(f"{len(found)} newer")
+    return bool(found)
+
+
+def _nothing(found: Difference, args: argparse.Namespace) -> int:
+    _tell(found, as_data=args.json)
+    if not args.json:
+        print("nothing to do: what runs is made of today's packages")
+    return 0
+
+
+def _preview(stack: Stack, engine: Engine, found: Difference, progress: Progress) -> Difference:
+    """With what the engine would do, as far as it can say: not before the secrets are there that are new."""
+    if set(stack.plan.secrets) - stack.secret_names:
+        return found
+    with progress.step("preview") as say:
+        counts = engine.preview(say).counts
+    return replace(found, resources={what: count for what, count in sorted(counts.items()) if what != "same"})
+
+
+def _tell(found: Difference, *, as_data: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    from infra.releases import outlook
+
+    if as_data:
+        print(json.dumps(asdict(found), indent=2))
+        return
+    if found.images:
+        common.show(outlook.table(found))
+    for line in outlook.lines(found):
+        print(line)
 
 
 # -- forward, and back ------------------------------------------------------------------------------------------------
@@ -218,73 +257,3 @@ def _bring(
     if not result.ok:
         failed = ", ".join(row.check for row in result.failed[:5])
         raise MaiaError(f"{len(result.failed)} failed: {failed}", where="checks")
-
-
-# -- what changes -----------------------------------------------------------------------------------------------------
-
-
-def _differ(
-    stack: Stack, runs: Record, packages: str, images: dict[str, store.Image], known: tracker.Data | None
-) -> Difference:
-    from infra import releases
-    from infra.images.recipe import load_base
-    from infra.releases import difference, taking, tracker
-    from infra.site import REPO
-
-    new = {name: taking.describe(image) for name, image in images.items()}
-    after = {container.part: container.image_id for container in stack.planned(packages).containers}
-    return difference.Difference(
-        release=(runs.release, releases.version()),
-        images=difference.images(runs.images, new),
-        parts=difference.parts(runs, after),
-        settings=difference.settings(releases.folder(stack.site, stack.name, runs), REPO),
-        vulnerabilities=tracker.changes(known, load_base().suite, runs.images.values(), new.values())
-        if known is not None
-        else None,
-    )
-
-
-def _preview(stack: Stack, engine: Engine, found: Difference, progress: Progress) -> Difference:
-    """With what the engine would do, as far as it can say: not before the secrets are there that are new."""
-    if set(stack.plan.secrets) - stack.secret_names:
-        return found
-    with progress.step("preview") as say:
-        counts = engine.preview(say).counts
-    return replace(found, resources={what: count for what, count in sorted(counts.items()) if what != "same"})
-
-
-def _tell(found: Difference, *, as_data: bool) -> None:
-    from rich.table import Table
-
-    if as_data:
-        print(json.dumps(asdict(found), indent=2))
-        return
-    before, after = found.release
-    print(f"release:   {before} → {after}" if before != after else f"release:   {after} stays")
-    table = Table("image", "id", "package", "from", "to", box=None, pad_edge=False)
-    for change in found.images:
-        ids = " → ".join(id_.removeprefix("sha256:")[:12] or "none" for id_ in change.id)
-        table.add_row(change.image, ids, *([] if change.packages else ["no package", "", ""]))
-        for name, (old, new) in change.packages.items():
-            table.add_row("", "", name, old or "-", new or "-")
-    if found.images:
-        common.show(table)
-    print(f"parts:     {' '.join(found.parts) or 'none'} get another image")
-    print(f"known:     {_vulnerabilities(found)}")
-    print(f"schema:    {', '.join(found.schema) or 'no steps'}")
-    for key, (old, new) in found.settings.items():
-        how = f"new, {new} by default" if not old else "is gone" if not new else f"default {old} → {new}"
-        print(f"setting:   {key} {how}")
-    if found.resources is not None:
-        counts = ", ".join(f"{count} {what}" for what, count in found.resources.items())
-        print(f"resources: {counts or 'none'}")
-
-
-def _vulnerabilities(found: Difference) -> str:
-    if found.vulnerabilities is None:
-        return "vulnerabilities were not looked at: no tracker data (--tracker FILE)"
-    pairs = found.vulnerabilities
-    fixed = [key for key, (_, new) in pairs.items() if not new]
-    come = [key for key, (old, _) in pairs.items() if not old]
-    stay = len(pairs) - len(fixed) - len(come)
-    return f"{len(fixed)} fixed ({', '.join(fixed) or '-'}), {len(come)} new ({', '.join(come) or '-'}), {stay} stay"

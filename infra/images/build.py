@@ -87,9 +87,9 @@ def _build(
     recipe = load_base()
     mirror = debian.mirror(recipe.suite, vendor)
     home = store.place(BASE, store.base_key(recipe, vendor, packages))
-    with _base(recipe, mirror, _prefixed(say, BASE), home, fresh) as base, _work() as lists:
+    with _base(recipe, mirror, _prefixed(say, BASE), home, fresh) as base, workplace() as lists:
         sources = mirror.lines or tuple((base / "sources.list").read_text().splitlines())
-        _update(lists, sources, say)
+        update(lists, sources, say)
         order = _Order(base, mirror, sources, lists / "lists", vendor, packages, fresh)
         # The longest first: the last one to start decides when all are done.
         weighty = sorted(recipes, key=lambda recipe: -len(recipe.packages) - 9 * bool(recipe.python or recipe.tools))
@@ -98,7 +98,8 @@ def _build(
         return {name: image.result() for name, image in waiting.items()}
 
 
-def _work() -> AbstractContextManager[Path]:
+def workplace() -> AbstractContextManager[Path]:
+    """A folder for as long as it is needed."""
     return scratch.folder(store.home() / "work", sandbox.remove)
 
 
@@ -130,7 +131,7 @@ def _base(recipe: BaseRecipe, mirror: debian.Mirror, say: Say, home: Path, fresh
         if fresh or not home.exists():
             fcntl.flock(gate, fcntl.LOCK_EX)
             if fresh or not home.exists():
-                with _work() as work:
+                with workplace() as work:
                     _assemble(BASE, Job(work, _pool(), recipe.model_dump(), mirror=mirror.lines), say)
                     _keep(work, home, ("layer.tar", "index.json", "found.json", "sources.list"))
             fcntl.flock(gate, fcntl.LOCK_SH)
@@ -170,7 +171,7 @@ def _keep(work: Path, home: Path, names: Sequence[str]) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _update(folder: Path, sources: Sequence[str], say: Say) -> None:
+def update(folder: Path, sources: Sequence[str], say: Say) -> None:
     """Fetches the package indexes that all images of this run are solved against."""
     say("packages: fetching the indexes")
     config = folder / "apt.conf"
@@ -197,7 +198,7 @@ def _image(recipe: Recipe, order: _Order, say: Say) -> Image:
         programs = {store.tool(name): toolchain.ensure(store.tool(name), say, order.vendor) for name in recipe.tools}
         wheelhouse = wheels.fetch(recipe.python.lock, say, order.vendor) if recipe.python else None
         known = json.loads((order.base / "found.json").read_text())
-        with _work() as work:
+        with workplace() as work:
             sums = {
                 debian.deb_name(one["name"], one["version"], one["architecture"]): one["sha256"]
                 for one in known["used"]
