@@ -27,7 +27,7 @@ from infra.toolchain.lock import held
 
 Say = Callable[[str], None]
 
-KEPT = 3  # of each image, by age, beside what a stack of the site goes back to
+KEPT = 8  # of each image, by age, beside what a stack of the site goes back to
 
 
 def requirements() -> list[str]:
