@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from infra import authority, health, preflight, prune, served
+from infra import authority, health, preflight, prune, releases, served
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.stack import Stack
@@ -55,6 +55,8 @@ def _stored(stack: Stack) -> Iterator[Finding]:
         yield f"others can look into {site.root}", f"chmod 700 {site.root}"
     if missing := sorted(set(stack.plan.secrets) - stack.secret_names):
         yield f"secrets are missing: {', '.join(missing)}", f"./maia init --stack {stack.name}"
+    if move := releases.moving(site, stack.name):
+        yield releases.cut_short(move), releases.ways_on(move, stack.name)
     if authority.NEXT in stack.secret_names:
         mend = f"./maia secrets rotate ca --finish --stack {stack.name}, once every client outside has the new ca.crt"
         yield "a rotation of the CA is under way", mend

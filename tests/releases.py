@@ -53,8 +53,8 @@ def checkout(folder: Path, release: str, *upgrades_from: str, changes: Mapping[s
     edit(folder, "pyproject.toml", f'version = "{version()}"', f'version = "{release}"')
     said = next(line for line in (REPO / "pyproject.toml").read_text().splitlines() if "upgrades-from" in line)
     edit(folder, "pyproject.toml", said, f"upgrades-from = {list(upgrades_from)}")
-    for path, (old, new) in changes.items():
-        edit(folder, path, old, new)
+    for name, (old, new) in changes.items():
+        edit(folder, name, old, new)
     return folder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +20,24 @@ if TYPE_CHECKING:
     from infra.stack import Stack
 
 
+TODAYS = "nothing to do: what runs is made of today's packages"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
     parser.add_argument("--images", action="store_true", help="stay at this release, with today's packages")
     parser.add_argument("--tracker", type=Path, metavar="FILE", help="Debian's security tracker's data, as JSON")
     parser.add_argument("--json", action="store_true", help="the difference as data, with --dry-run")
     parser.add_argument("--skip-checks", action="store_true", help="verify it neither before nor after")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is printed in the end."""
+
+    lines: list[str]
+    found: Difference | None = None
+    code: int = 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,11 +47,28 @@ def run(args: argparse.Namespace) -> int:
     stack = common.started(args)
     with common.locked(stack, "upgrade") as lock, Progress() as progress:
         if move := releases.moving(stack.site, stack.name):
-            return _go_on(stack, move, args, lock, progress)
-        if (record := due(stack, images=args.images)) is None:
-            print(f"nothing to upgrade: release {releases.version()} runs; newer packages come with --images")
-            return 0
-        return _upgrade(stack, record, args, lock, progress)
+            report = _go_on(stack, move, args, lock, progress)
+        elif record := due(stack, images=args.images):
+            report = _upgrade(stack, record, args, lock, progress)
+        else:
+            told = f"nothing to upgrade: release {releases.version()} runs; newer packages come with --images"
+            report = Report(lines=[told])
+    _print(report, as_data=args.json)
+    return report.code
+
+
+def _print(report: Report, *, as_data: bool) -> None:
+    import json
+
+    from infra.releases import outlook
+
+    if report.found and as_data:
+        print(json.dumps(asdict(report.found), indent=2))
+        return
+    if report.found and report.found.images:
+        common.show(outlook.table(report.found))
+    for line in (*(outlook.lines(report.found) if report.found else ()), *report.lines):
+        print(line)
 
 
 def due(stack: Stack, *, images: bool) -> Record | None:
@@ -70,7 +99,7 @@ def due(stack: Stack, *, images: bool) -> Record | None:
     return runs
 
 
-def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, progress: Progress) -> int:
+def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, progress: Progress) -> Report:
     from infra import recovery, releases
     from infra.cli import up
     from infra.images import store
@@ -80,18 +109,18 @@ def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, pr
     with progress.step("what runs") as say:
         _refuse(stack, runs, say)
     if args.images and not _newer(runs, progress):
-        return _nothing(outlook.unchanged(runs, known), args)
+        return Report(found=outlook.unchanged(runs, known), lines=[TODAYS])
     packages = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ") if args.images else stack.config.packages
     engine, images = up.ready(stack, packages, progress)
     found = outlook.ahead(stack, runs, packages, images, known)
     if args.images and (args.dry_run or not found.parts):
         store.drop(packages)
         if not found.parts:
-            return _nothing(found, args)
+            return Report(found=found, lines=[TODAYS])
     if args.dry_run:
-        _tell(found if args.images else _preview(stack, engine, found, progress), as_data=args.json)
-        return 0
-    _tell(found, as_data=False)
+        return Report(found=found if args.images else _preview(stack, engine, found, progress), lines=[])
+    for line in outlook.lines(found):
+        progress.line(line)
     # Its own checks know the settings that it runs with, and no others.
     if not args.skip_checks and taking.settings(stack) == runs.settings:
         with progress.step("checks before") as say:
@@ -101,7 +130,7 @@ def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, pr
     progress.line(f"what is there is kept as the point {point}")
     move = Move(source=runs.release, target=releases.version(), packages=packages, point=point)
     releases.depart(stack.site, stack.name, move)
-    return _forward(stack, runs, move, engine, images, args, lock, progress)
+    return replace(_forward(stack, runs, move, engine, images, args, lock, progress), found=found)
 
 
 def _refuse(stack: Stack, runs: Record, say: Say) -> None:
@@ -146,13 +175,6 @@ def _newer(runs: Record, progress: Progress) -> bool:
     return bool(found)
 
 
-def _nothing(found: Difference, args: argparse.Namespace) -> int:
-    _tell(found, as_data=args.json)
-    if not args.json:
-        print("nothing to do: what runs is made of today's packages")
-    return 0
-
-
 def _preview(stack: Stack, engine: Engine, found: Difference, progress: Progress) -> Difference:
     """With what the engine would do, as far as it can say: not before the secrets are there that are new."""
     if set(stack.plan.secrets) - stack.secret_names:
@@ -162,25 +184,10 @@ def _preview(stack: Stack, engine: Engine, found: Difference, progress: Progress
     return replace(found, resources={what: count for what, count in sorted(counts.items()) if what != "same"})
 
 
-def _tell(found: Difference, *, as_data: bool) -> None:
-    import json
-    from dataclasses import asdict
-
-    from infra.releases import outlook
-
-    if as_data:
-        print(json.dumps(asdict(found), indent=2))
-        return
-    if found.images:
-        common.show(outlook.table(found))
-    for line in outlook.lines(found):
-        print(line)
-
-
 # -- forward, and back ------------------------------------------------------------------------------------------------
 
 
-def _go_on(stack: Stack, move: Move, args: argparse.Namespace, lock: int, progress: Progress) -> int:
+def _go_on(stack: Stack, move: Move, args: argparse.Namespace, lock: int, progress: Progress) -> Report:
     """Finish what was cut short, the way it was going."""
     from infra import releases
     from infra.cli import rollback, up
@@ -192,8 +199,8 @@ def _go_on(stack: Stack, move: Move, args: argparse.Namespace, lock: int, progre
         progress.line(f"{told}: it is ended now")
         rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks)
         rollback.arrive(stack, move)
-        print(f"undone:  release {move.source if move.back == releases.CURRENT else move.target} serves again")
-        return 1
+        serves = move.source if move.back == releases.CURRENT else move.target
+        return Report(lines=[f"undone:   release {serves} serves again"], code=1)
     progress.line(f"{told}: it is finished now")
     runs = rollback.possible(stack, releases.CURRENT)
     engine, images = up.ready(stack, move.packages, progress)
@@ -209,7 +216,7 @@ def _forward(
     args: argparse.Namespace,
     lock: int,
     progress: Progress,
-) -> int:
+) -> Report:
     from infra import releases
     from infra.cli import rollback
     from infra.releases import taking
@@ -230,10 +237,13 @@ def _forward(
     releases.write(stack.site, stack.name, releases.PREVIOUS, replace(runs, point=move.point))
     releases.arrive(stack.site, stack.name)
     taking.keep(common.renewed(stack))
-    print(f"upgraded: {move.source} to {move.target}" + (f", packages of {move.packages}" if move.packages else ""))
-    print(f"point:    {move.point}, made before it")
-    print(f"back:     maia rollback --stack {stack.name}")
-    return 0
+    return Report(
+        lines=[
+            f"upgraded: {move.source} to {move.target}" + (f", packages of {move.packages}" if move.packages else ""),
+            f"point:    {move.point}, made before it",
+            f"back:     maia rollback --stack {stack.name}",
+        ]
+    )
 
 
 def _bring(
