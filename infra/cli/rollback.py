@@ -29,12 +29,12 @@ def run(args: argparse.Namespace) -> int:
     site, name = stack.site, stack.name
     with common.locked(stack, "rollback") as lock, Progress() as progress:
         move = releases.moving(site, name)
-        record = possible(stack, (move.back or releases.CURRENT) if move else releases.PREVIOUS)
+        record = possible(stack, releases.origin(site, name, move) if move else releases.PREVIOUS)
         move = move or _departure(stack, record)
         if args.data and not move.point:
             mend = "maia rollback without --data, then maia restore"
             raise MaiaError("no point was made before that upgrade", where="--data", mend=mend)
-        back(stack, move, lock, progress, skip_checks=args.skip_checks)
+        move = back(stack, move, lock, progress, skip_checks=args.skip_checks)
         if args.data:
             with progress.step("data") as say:
                 program.run(site, name, record, "restore", move.point, lock=lock, say=say)
@@ -77,12 +77,16 @@ def _departure(stack: Stack, record: Record) -> Move:
         target=record.release,
         packages=record.packages,
         point=record.point,
+        left=runs.when if runs else "",
         back=releases.PREVIOUS,
     )
 
 
-def back(stack: Stack, move: Move, lock: int, progress: Progress, *, skip_checks: bool) -> None:
+def back(stack: Stack, move: Move, lock: int, progress: Progress, *, skip_checks: bool) -> Move:
     """Have the release that ran before run again; where this is killed, it is done again from its start.
+
+    Returns:
+        The move, with the record that it went back to.
 
     Raises:
         MaiaError: it did not come up, or its checks failed.
@@ -90,13 +94,14 @@ def back(stack: Stack, move: Move, lock: int, progress: Progress, *, skip_checks
     from infra import releases
     from infra.releases import program
 
-    move = replace(move, back=move.back or releases.CURRENT)
+    move = replace(move, back=releases.origin(stack.site, stack.name, move))
     record = possible(stack, move.back)
     releases.depart(stack.site, stack.name, move)
     settle(stack, record)
     words = ("up", "--skip-checks") if skip_checks else ("up",)
     with progress.step(f"back to release {record.release}") as say:
         program.run(stack.site, stack.name, record, *words, lock=lock, say=say)
+    return move
 
 
 def arrive(stack: Stack, move: Move) -> None:

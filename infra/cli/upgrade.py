@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,14 +122,14 @@ def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, pr
         return Report(found=found if args.images else _preview(stack, engine, found, progress), lines=[])
     for line in outlook.lines(found):
         progress.line(line)
-    # Its own checks know the settings that it runs with, and no others.
-    if not args.skip_checks and taking.settings(stack) == runs.settings:
-        with progress.step("checks before") as say:
-            program.run(stack.site, stack.name, runs, "check", lock=lock, say=say, mend="nothing was changed")
     with progress.step("point") as say:
         point = str(recovery.ask(stack, "make", say=say)["id"])
     progress.line(f"what is there is kept as the point {point}")
-    move = Move(source=runs.release, target=releases.version(), packages=packages, point=point)
+    # Its own checks know the settings that it runs with, and no others.
+    if not args.skip_checks and taking.settings(stack) == runs.settings:
+        with progress.step("checks before") as say:
+            program.run(stack.site, stack.name, runs, "check", lock=lock, say=say, mend="the stack was not touched")
+    move = Move(source=runs.release, target=releases.version(), packages=packages, point=point, left=runs.when)
     releases.depart(stack.site, stack.name, move)
     return replace(_forward(stack, runs, move, engine, images, args, lock, progress), found=found)
 
@@ -155,8 +156,10 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
     if recovery.PART not in runs.parts:
         mend = "enable it and run maia up: without a recovery point there is no upgrade; nothing was changed"
         raise MaiaError("disabled", where=f"maia:parts.{recovery.PART}", mend=mend)
-    say("looking at the archive")
-    recovery.ask(stack, "list", say=say)
+    archive = stack.site.archive(stack.name, stack.config.backup.folder or "")
+    if not archive.is_dir() or not os.access(archive, os.W_OK):
+        mend = "mount it for writing: without a recovery point there is no upgrade; nothing was changed"
+        raise MaiaError("no point can be written there", where=str(archive), mend=mend)
 
 
 def _well(state: dict[str, object]) -> bool:
@@ -197,12 +200,11 @@ def _go_on(stack: Stack, move: Move, args: argparse.Namespace, lock: int, progre
         raise MaiaError(told, where=f"stack {stack.name}", mend=releases.ways_on(move, stack.name))
     if move.back:
         progress.line(f"{told}: it is ended now")
-        rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks)
-        rollback.arrive(stack, move)
+        rollback.arrive(stack, rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks))
         serves = move.source if move.back == releases.CURRENT else move.target
         return Report(lines=[f"undone:   release {serves} serves again"], code=1)
     progress.line(f"{told}: it is finished now")
-    runs = rollback.possible(stack, releases.CURRENT)
+    runs = rollback.possible(stack, releases.origin(stack.site, stack.name, move))
     engine, images = up.ready(stack, move.packages, progress)
     return _forward(stack, runs, move, engine, images, args, lock, progress)
 
@@ -227,16 +229,16 @@ def _forward(
         what = f"{error.where}: {error.what}" if isinstance(error, MaiaError) and error.where else str(error)
         progress.line(f"the upgrade failed: {what}")
         try:
-            rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks)
+            back = rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks)
         except MaiaError as fault:
             mend = f"maia rollback --stack {stack.name}; before it was the point {move.point}"
             raise MaiaError(f"{what}; and the way back failed too: {fault}", where="upgrade", mend=mend) from error
-        rollback.arrive(stack, replace(move, back=releases.CURRENT))
+        rollback.arrive(stack, back)
         mend = f"release {runs.release} serves again, with all data"
         raise MaiaError(what, where="upgrade undone", mend=mend) from error
     releases.write(stack.site, stack.name, releases.PREVIOUS, replace(runs, point=move.point))
-    releases.arrive(stack.site, stack.name)
     taking.keep(common.renewed(stack))
+    releases.arrive(stack.site, stack.name)
     return Report(
         lines=[
             f"upgraded: {move.source} to {move.target}" + (f", packages of {move.packages}" if move.packages else ""),

@@ -98,6 +98,8 @@ class Move:
     packages: str
     """What `maia:packages` becomes."""
     point: str
+    left: str
+    """When the record was written that is left behind."""
     back: str = ""
     """The record that it goes back to; empty while it goes forward."""
 
@@ -205,6 +207,12 @@ def refuse_other(site: Site, stack: str, verb: str) -> None:
             where=f"stack {stack}",
             mend=f"maia upgrade --stack {stack}, or {folder(site, stack, runs)}/maia; nothing was changed",
         )
+
+
+def origin(site: Site, stack: str, move: Move) -> str:
+    """The record that a way leads back to: what it left is the current one until the very end."""
+    current = read(site, stack)
+    return move.back or (CURRENT if current and current.when == move.left else PREVIOUS)
 
 
 def cut_short(move: Move) -> str:

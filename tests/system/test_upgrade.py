@@ -21,6 +21,7 @@ import httpx
 import psycopg
 import pytest
 
+from app.backup.archive import STANZA
 from infra import releases
 from infra.images import debian, layer, recipe, store
 from infra.releases import version
@@ -90,7 +91,7 @@ class Upgraded:
         site, name = self.appliance.site, self.appliance.name
         book = site.state / ".pulumi" / "stacks" / "maia" / f"{name}.json"
         files = [site.stack_file(name), book, *releases.home(site, name).glob("*.json")]
-        points = sorted(path.name for path in (site.archive(name) / "restic" / "snapshots").iterdir())
+        points = sorted(path.name for path in site.archive(name).glob("restic/snapshots/*"))
         return {
             "containers": self.containers(),
             "files": {path.name: path.read_bytes() for path in files},
@@ -112,6 +113,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
         appliance.write()
         made = Upgraded(appliance, first(folder / "first"), present(folder / "present"))
         made.maia(made.first, "up")
+        made.maia(made.first, "backup")
         made.sql(f"create table kept as select generate_series(1, {ROWS}) as n")
         yield made
         appliance.program = made.present
@@ -192,16 +194,21 @@ def test_what_must_not_be_upgraded_is_refused_in_one_line_and_untouched(made: Up
 
 
 def test_without_a_point_there_is_no_upgrade(made: Upgraded) -> None:
-    archive = made.appliance.site.archive(made.appliance.name) / "restic"
-    aside = archive.with_name("aside")
+    archive = made.appliance.site.archive(made.appliance.name)
+    aside, before = archive.with_name("aside"), made.containers()
     archive.rename(aside)
-    archive.write_text("a disk that is gone")
-    before = made.containers()
+    try:
+        assert f"{archive}: no point can be written there (" in made.refused(made.present, "upgrade")
+    finally:
+        aside.rename(archive)
+    repository = archive / "postgres" / "backup"
+    owner = repository.stat()
+    os.chown(repository / STANZA, 0, 0)
     try:
         assert "backup: " in made.refused(made.present, "upgrade", "--skip-checks")
     finally:
-        archive.unlink()
-        aside.rename(archive)
+        os.chown(repository / STANZA, owner.st_uid, owner.st_gid)
+    assert made.containers() == before
     container = docker.from_env().containers.get(f"maia-{made.appliance.name}-backup")
     container.stop()
     assert "not running or not healthy: backup (" in made.refused(made.present, "upgrade")
@@ -268,7 +275,7 @@ def test_a_release_whose_checks_fail_undoes_itself(made: Upgraded, tmp_path: Pat
     head = "def test_backup(case: Case, plan: Plan, state: Mapping[str, Any], expect: Expect) -> None:\n"
     edit(red, "checks/test_backup.py", head, f"{head}    assert case.rule != 'wal', 'red'\n")
     line = made.refused(red, "upgrade")
-    assert "upgrade undone: checks: 1 failed: backup[wal] (" in line, line
+    assert "upgrade undone: checks: 1 failed: backup[backup-wal] (" in line, line
     assert made.release() == FIRST
     assert made.rows() == ROWS
 
@@ -302,11 +309,10 @@ def killed(made: Upgraded, *words: str, at: str) -> None:
     raise AssertionError("".join(heard[-30:]))
 
 
-@pytest.mark.parametrize("at", ["replacing Container", "health: "])
-def test_an_upgrade_that_was_killed_is_finished_or_undone_by_the_next_verb(made: Upgraded, at: str) -> None:
+def test_an_upgrade_that_was_killed_is_finished_or_undone_by_the_next_verb(made: Upgraded) -> None:
     made.back_at(made.first)
     before = made.images()
-    killed(made, "upgrade", "--skip-checks", at=at)
+    killed(made, "upgrade", "--skip-checks", at="replacing Container")
     told = f"an upgrade from {FIRST} to {version()} was cut short"
     for program in (made.present, made.first):
         assert told in made.refused(program, "up")
@@ -315,7 +321,7 @@ def test_an_upgrade_that_was_killed_is_finished_or_undone_by_the_next_verb(made:
     assert made.rows() == ROWS
     assert "changes: none" in made.maia(made.first, "up", "--skip-checks").stdout
 
-    killed(made, "upgrade", "--skip-checks", at=at)
+    killed(made, "upgrade", at="] checks: ")
     done = made.maia(made.present, "upgrade", "--skip-checks")
     assert f"{told}: it is finished now" in done.stderr
     assert made.release() == version()
@@ -323,24 +329,17 @@ def test_an_upgrade_that_was_killed_is_finished_or_undone_by_the_next_verb(made:
     assert "changes: none" in made.maia(made.present, "up", "--skip-checks").stdout
 
 
-def test_a_way_back_that_was_killed_is_ended_by_the_next_one(made: Upgraded) -> None:
+def test_a_way_back_that_was_killed_is_ended_by_the_next_one_with_the_data_of_before_if_asked(made: Upgraded) -> None:
     made.back_at(made.present)
+    made.sql("insert into kept values (0)")
     killed(made, "rollback", "--skip-checks", at="replacing Container")
     assert "the way back from" in made.refused(made.present, "up")
-    made.maia(made.present, "rollback", "--skip-checks")
+    assert made.rows() == ROWS + 1
+    said = made.maia(made.present, "rollback", "--data", "--skip-checks").stdout
+    assert " is back\n" in said
     assert made.release() == FIRST
     assert made.rows() == ROWS
     assert "changes: none" in made.maia(made.first, "up", "--skip-checks").stdout
-
-
-def test_with_its_data_the_former_release_comes_back_as_it_was_left(made: Upgraded) -> None:
-    made.back_at(made.first)
-    made.maia(made.present, "upgrade", "--skip-checks")
-    made.sql("insert into kept values (0)")
-    said = made.maia(made.present, "rollback", "--data", "--skip-checks").stdout
-    assert made.release() == FIRST
-    assert made.rows() == ROWS
-    assert " is back" in said
 
 
 MOMENT = "20260101T000000Z"

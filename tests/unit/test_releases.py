@@ -126,12 +126,23 @@ def test_a_program_of_another_release_is_kept_from_what_runs(site: Site) -> None
     ],
 )
 def test_a_stack_between_two_releases_is_left_to_the_verbs_that_end_it(site: Site, back: str, told: str) -> None:
-    releases.depart(site, "local", Move(source="0.0.9", target="0.1.0", packages="", point="p", back=back))
+    releases.depart(site, "local", Move(source="0.0.9", target="0.1.0", packages="", point="p", left="", back=back))
     with pytest.raises(MaiaError, match=told), common.locked(Stack("local", site), "up"):
         pass
     releases.arrive(site, "local")
     with common.locked(Stack("local", site), "up"):
         pass
+
+
+def test_the_way_back_leads_to_what_was_left_wherever_the_upgrade_was_killed(site: Site) -> None:
+    move = Move(source="0.0.9", target="0.1.0", packages="", point="p", left=RECORD.when)
+    releases.write(site, "local", CURRENT, RECORD)
+    assert releases.origin(site, "local", move) == CURRENT
+    releases.write(site, "local", PREVIOUS, replace(RECORD, point="p"))
+    assert releases.origin(site, "local", move) == CURRENT
+    releases.write(site, "local", CURRENT, replace(RECORD, release="0.1.0", when="2026-11-24T10:00:00+00:00"))
+    assert releases.origin(site, "local", move) == PREVIOUS
+    assert releases.origin(site, "local", replace(move, back=CURRENT)) == CURRENT
 
 
 def test_a_program_that_a_verb_starts_works_under_its_lock_and_nobody_else_does(
