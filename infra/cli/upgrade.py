@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,10 +155,7 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
     if recovery.PART not in runs.parts:
         mend = "enable it and run maia up: without a recovery point there is no upgrade; nothing was changed"
         raise MaiaError("disabled", where=f"maia:parts.{recovery.PART}", mend=mend)
-    archive = stack.site.archive(stack.name, stack.config.backup.folder or "")
-    if not archive.is_dir() or not os.access(archive, os.W_OK):
-        mend = "mount it for writing: without a recovery point there is no upgrade; nothing was changed"
-        raise MaiaError("no point can be written there", where=str(archive), mend=mend)
+    recovery.refuse_unwritable(stack)
 
 
 def _well(state: dict[str, object]) -> bool:
