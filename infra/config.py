@@ -160,6 +160,9 @@ class Config(Strict):
 
     version: Annotated[int, Field(strict=True)] = VERSION
     running: Annotated[bool, Field(strict=True)] = Field(default=True, description="false: data kept, nothing runs.")
+    packages: Annotated[str, Field(pattern=r"^([0-9]{8}T[0-9]{6}Z)?$")] = Field(
+        default="", description="When packages were asked for anew; `maia upgrade --images` writes it."
+    )
     subnet: IPv4Network = Field(default=IPv4Network("10.61.0.0/20"), description="A /20 that the zones share.")
     gateway: Gateway = Gateway()
     backup: Backup = Backup()

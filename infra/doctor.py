@@ -18,6 +18,7 @@ from infra import (
     preflight,
     prune,
     recovery,
+    releases,
     served,
 )
 from infra.engine import Engine
@@ -75,6 +76,8 @@ def _stored(stack: Stack) -> Iterator[Finding]:
         yield f"others can look into {site.root}", f"chmod 700 {site.root}"
     if missing := sorted(set(stack.plan.secrets) - stack.secret_names):
         yield f"secrets are missing: {', '.join(missing)}", f"./maia init --stack {stack.name}"
+    if move := releases.moving(site, stack.name):
+        yield releases.cut_short(move), releases.ways_on(move, stack.name)
     if authority.NEXT in stack.secret_names:
         mend = f"./maia secrets rotate ca --finish --stack {stack.name}, once every client outside has the new ca.crt"
         yield "a rotation of the CA is under way", mend

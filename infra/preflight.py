@@ -11,12 +11,13 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Literal
 
+from infra.catalog.postgres import MAJOR
 from infra.errors import MaiaError
 from infra.plan import Plan
 from infra.site import Site, cache
@@ -54,6 +55,8 @@ class Facts:
     """Published addresses and ports that something else listens on."""
     taken: tuple[tuple[str, str], ...] = ()
     """Networks of this machine that are not the stack's own, and what has them."""
+    cluster: str = ""
+    """The major version of Postgres that the data there is of."""
     started: bool = False
     """Whether containers of the stack are there already, so that it needs no room for a first start."""
 
@@ -72,7 +75,13 @@ def judge(plan: Plan, facts: Facts) -> list[MaiaError]:
     """Everything that stands in the way, the gravest first."""
     return [
         MaiaError(what, where=where, mend=f"{mend}; nothing changed yet")
-        for what, where, mend in (*_platform(facts), *_docker(facts), *_room(facts), *_network(plan, facts))
+        for what, where, mend in (
+            *_platform(facts),
+            *_docker(facts),
+            *_room(facts),
+            *_network(plan, facts),
+            *_data(facts),
+        )
     ]
 
 
@@ -139,6 +148,13 @@ def _network(plan: Plan, facts: Facts) -> _Problems:
     return problems
 
 
+def _data(facts: Facts) -> _Problems:
+    if facts.cluster in ("", str(MAJOR)):
+        return []
+    mend = "start it with the release that runs it, or bring it over by a dump as docs/upgrade.md says"
+    return [(f"the data is of Postgres {facts.cluster}, this release has {MAJOR}", "postgres", mend)]
+
+
 def _port_key(plan: Plan, port: int) -> str:
     published = next(p for container in plan.containers for p in container.published if p.port == port)
     return "https" if published.target == 8443 else "http"
@@ -154,7 +170,7 @@ def gather(plan: Plan, site: Site) -> Facts:
     own_networks: set[str] = set()
     other_networks: list[tuple[str, str]] = []
     started = snapshotter = False
-    docker_root = Path("/var/lib")
+    docker_root, cluster = Path("/var/lib"), ""
     if state == "answers":
         import docker
 
@@ -162,6 +178,7 @@ def gather(plan: Plan, site: Site) -> Facts:
         info = client.info()
         docker_root = Path(info["DockerRootDir"])
         snapshotter = any(value == SNAPSHOTTER for _, value in info["DriverStatus"] or ())
+        cluster = _cluster(plan, {volume.name: volume.attrs["Mountpoint"] for volume in client.volumes.list()})
         names = {network.name for network in plan.networks}
         for network in client.networks.list():
             subnets = [
@@ -194,8 +211,16 @@ def gather(plan: Plan, site: Site) -> Facts:
             if published.port not in own_ports and _is_busy(published.address, published.port)
         ),
         taken=tuple(other_networks + routes),
+        cluster=cluster,
         started=started,
     )
+
+
+def _cluster(plan: Plan, volumes: Mapping[str, str]) -> str:
+    """What Postgres itself noted in its data, where there is any that we may read."""
+    mounts = plan.container("postgres").mounts if plan.has("postgres") else ()
+    noted = [Path(volumes.get(mount.volume, ""), "data", "PG_VERSION") for mount in mounts]
+    return next((path.read_text().strip() for path in noted if os.access(path, os.R_OK)), "")
 
 
 def docker_state(path: Path = SOCKET) -> DockerState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -239,6 +240,17 @@ def refuse_unfinished(stack: Stack) -> None:
             where=f"stack {stack.name}",
             mend=f"maia restore {point} --stack {stack.name}",
         )
+
+
+def refuse_unwritable(stack: Stack) -> None:
+    """Refuse a place that no point can be written to.
+
+    Raises:
+        MaiaError: it is gone, or mounted for reading only.
+    """
+    archive = stack.site.archive(stack.name, stack.config.backup.folder or "")
+    if not archive.is_dir() or not os.access(archive, os.W_OK):
+        raise MaiaError("no point can be written there", where=str(archive), mend="mount it for writing")
 
 
 def where(stack: Stack) -> str:

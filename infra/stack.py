@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +16,8 @@ from infra.config import Source
 from infra.errors import MaiaError
 from infra.images import store
 from infra.images.recipe import load_all
+from infra.plan import Plan
+from infra.releases import version
 from infra.site import REPO, Site
 
 
@@ -27,28 +27,17 @@ def machine() -> plan.Machine:
     return plan.Machine(memory=pages * size // 2**20, cpus=len(os.sched_getaffinity(0)))
 
 
-def image_refs() -> dict[str, plan.ImageRef]:
+def image_refs(packages: str = "") -> dict[str, plan.ImageRef]:
     """The images that recipes amount to, with an empty id where one is not built."""
     users = {name: recipe.user for name, recipe in load_all().items()}
     return {
         line.name: plan.ImageRef(
             id=line.image.id if line.image else "",
             user=f"{users[line.name].uid}:{users[line.name].gid}",
-            packages=_versions(line.image) | {"maia": version()} if line.image else {},
+            packages=store.packages(line.image) | {"maia": version()} if line.image else {},
         )
-        for line in store.inventory(store.vendored())
+        for line in store.inventory(store.vendored(), packages)
     }
-
-
-def version() -> str:
-    """The release this is."""
-    return str(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"])
-
-
-def _versions(image: store.Image) -> dict[str, str]:
-    """Name to version of everything installed in it."""
-    record = json.loads((image.folder / "record.json").read_text())
-    return {component["name"]: component["version"] for component in record["packages"]}
 
 
 @dataclass(frozen=True)
@@ -113,7 +102,11 @@ class Stack:
         return parts | {f"maia:apps.{name}": app for name, app in self.config.apps.items()}
 
     @cached_property
-    def plan(self) -> plan.Plan:
+    def plan(self) -> Plan:
+        return self.planned(self.config.packages)
+
+    def planned(self, packages: str) -> Plan:
+        """The plan with images of the packages of another moment."""
         apps = {
             f"app:{name}": plan.ImageRef(id=owner.identity(f"maia:apps.{name}", app), user=app.user)
             for name, app in self.config.apps.items()
@@ -123,7 +116,7 @@ class Stack:
             for service in catalog.SERVICES
             if (source := self.sources.get(f"maia:parts.{service.name}"))
         }
-        return plan.build(self.name, self.config, machine(), image_refs() | apps | foreign)
+        return plan.build(self.name, self.config, machine(), image_refs(packages) | apps | foreign)
 
     @property
     def secret_names(self) -> set[str]:

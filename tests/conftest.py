@@ -57,6 +57,8 @@ class Appliance:
     root: Path
     values: dict[str, Any]
     """``maia:`` keys of its stack file, without the prefix."""
+    program: Path = REPO
+    """The checkout whose command it is."""
     _secrets: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -75,7 +77,7 @@ class Appliance:
     def maia(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a verb; with ``check``, its failure is the test's."""
         done = subprocess.run(
-            [REPO / "maia", *arguments],
+            [self.program / "maia", *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -90,7 +92,7 @@ class Appliance:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a verb that the test will interrupt."""
         return subprocess.Popen(
-            [REPO / "maia", *arguments],
+            [self.program / "maia", *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from infra.catalog.model import File, Health, Limits, Service, Volume, Zone
 
+MAJOR = 17
+"""Of Debian's package. Its data is read by this one alone."""
+
 SERVICE = Service(
     name="postgres",
     title="Database: Postgres with vectors, audit and backup tools",
     image="postgres",
-    version_of="postgresql-17",
+    version_of=f"postgresql-{MAJOR}",
     zones=(Zone.DATA,),
     ports=(5432,),
     files=(

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra import releases
 from infra.errors import MaiaError
+from infra.releases import LOCK
 from infra.site import Site
 from infra.sizes import size as size
 
@@ -38,6 +41,13 @@ def started(args: argparse.Namespace) -> Stack:
     if not stack.exists():
         raise MaiaError(f"no stack {stack.name!r} here yet", mend=f"maia up --stack {stack.name}")
     return stack
+
+
+def renewed(stack: Stack) -> Stack:
+    """The same, with its file read anew."""
+    from infra.stack import Stack
+
+    return Stack(stack.name, stack.site)
 
 
 def engine(stack: Stack, say: Say) -> Engine:
@@ -72,13 +82,19 @@ def running(stack: Stack, part: str, *, migration: bool = False) -> Container:
 
 
 @contextmanager
-def locked(stack: Stack, verb: str) -> Iterator[None]:
-    """Be the only verb that changes ``stack``.
+def locked(stack: Stack, verb: str) -> Iterator[int]:
+    """Be the only verb that changes ``stack``, and one of the release that runs.
+
+    Returns:
+        The lock's descriptor, for a program that is to work under the same lock.
 
     Raises:
-        MaiaError: another one is; says which, its process and since when.
+        MaiaError: another verb is at work, and which, its process and since when; or another release runs.
     """
     path = stack.site.lock(stack.name)
+    if (inherited := _inherited(path)) is not None:
+        yield inherited
+        return
     stack.site.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -95,7 +111,17 @@ def locked(stack: Stack, verb: str) -> Iterator[None]:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         file.write(f"maia {verb} (pid {os.getpid()}) since {since}\n")
         file.flush()
-        yield
+        releases.refuse_other(stack.site, stack.name, verb)
+        yield file.fileno()
+
+
+def _inherited(path: Path) -> int | None:
+    """The descriptor of this very lock, where the verb that started us holds it."""
+    try:
+        descriptor = int(os.environ[LOCK])
+        return descriptor if os.path.samestat(os.fstat(descriptor), path.stat()) else None
+    except (KeyError, ValueError, OSError):
+        return None
 
 
 def show(renderable: RenderableType) -> None:

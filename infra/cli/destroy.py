@@ -68,9 +68,11 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     Returns:
         A folder of points that the owner named elsewhere, which stays.
     """
+    from infra.releases import home
+
     say("removing its files")
     site, name = stack.site, stack.name
-    for folder in (site.files(name), site.sockets(name), site.evidence(name), site.archive(name)):
+    for folder in (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), home(site, name)):
         shutil.rmtree(folder, ignore_errors=True)
     for file in (site.unfinished(name), site.ages(name)):
         file.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def _list(args: argparse.Namespace) -> int:
     from infra.images import store
 
     table = Table("image", "size", "built", "packages", "id", "what it is", box=None, pad_edge=False)
-    for line in store.inventory(store.vendored()):
+    for line in store.inventory(store.vendored(), _packages(args)):
         image = line.image
         cells = (
             (f"{image.size / 1e6:.0f} MB", _age(time.time() - image.built), str(image.packages), image.id[7:19])
@@ -48,10 +48,17 @@ def _build(args: argparse.Namespace) -> int:
 
     names = args.names or [line.name for line in store.inventory()]
     with Progress() as progress, progress.step("images") as say:
-        built = build.build(names, say, vendor=args.vendor or store.vendored(), fresh=args.fresh)
+        vendor, packages = args.vendor or store.vendored(), _packages(args)
+        built = build.build(names, say, vendor=vendor, packages=packages, fresh=args.fresh)
     for image in built.values():
         print(f"{image.tag} {image.id}")
     return 0
+
+
+def _packages(args: argparse.Namespace) -> str:
+    """Since when the stack's packages are, where there is one."""
+    stack = common.selected(args)
+    return stack.config.packages if stack.exists() else ""
 
 
 def _vendor(args: argparse.Namespace) -> int:

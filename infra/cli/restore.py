@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from infra import recovery, revoked
     from infra.cli import check, up
     from infra.progress import Progress
+    from infra.releases import taking
     from infra.site import Site
     from infra.stack import Stack
 
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         engine.configure("maia:running", "true")
         target, engine = up.prepare(Stack(target.name, site), progress)
         up.apply(target, engine, progress)
+        taking.keep(target)
         with progress.step("logins") as say:
             revoked.remove(target.plan, site, engine.secrets(), say)
         result = check.verify(target, engine, progress)
@@ -116,10 +118,10 @@ def _archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archiv
 def _preflight(contents: Contents) -> None:
     """Refuse what cannot end well, before anything is changed."""
     from infra import health
-    from infra.stack import version
+    from infra.releases import numbers, version
 
     release = str(contents.manifest["release"])
-    if _numbers(release) > _numbers(version()):
+    if numbers(release) > numbers(version()):
         raise MaiaError(
             f"made by release {release}, this one is {version()}",
             where=str(contents.manifest["id"]),
@@ -132,10 +134,6 @@ def _preflight(contents: Contents) -> None:
             where=str(contents.manifest["id"]),
             mend="make room; nothing was changed",
         )
-
-
-def _numbers(release: str) -> list[int]:
-    return [int(part) for part in release.split(".") if part.isdigit()]
 
 
 def _begin(target: Stack, contents: Contents, *, aside: bool) -> None:

@@ -11,6 +11,7 @@ from infra.errors import MaiaError
 if TYPE_CHECKING:
     from infra.engine import Engine
     from infra.events import Outcome
+    from infra.images.store import Image
     from infra.progress import Progress, Say
     from infra.stack import Stack
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from infra.cli import check
     from infra.progress import Progress
+    from infra.releases import taking
 
     stack = common.selected(args)
     with common.locked(stack, "up"), Progress() as progress:
@@ -30,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
             engine.configure("maia:running", "true")
             stack = common.selected(args)
         outcome = apply(stack, engine, progress)
+        taking.keep(stack)
         result = None if args.skip_checks else check.verify(stack, engine, progress)
     _summary(stack, outcome, progress)
     return 0 if result is None else check.report(result)
@@ -37,20 +40,36 @@ def run(args: argparse.Namespace) -> int:
 
 def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
     """Everything before the engine's turn: preflight, Docker, engine, images, secrets."""
-    from infra import initialise, leftovers, preflight, recovery
-    from infra.stack import Stack
+    from infra import recovery
 
     recovery.refuse_unfinished(stack)
+    engine, images = ready(stack, stack.config.packages, progress)
+    load(stack, images, progress)
+    return stock(stack, engine, progress), engine
+
+
+def ready(stack: Stack, packages: str, progress: Progress) -> tuple[Engine, dict[str, Image]]:
+    """What can be made ready without touching the stack: preflight, Docker, engine, images."""
+    from infra import preflight
+
     with progress.step("preflight") as say:
-        preflight.check(stack.plan, stack.site, say)
+        preflight.check(stack.planned(packages), stack.site, say)
     ensure_docker(progress)
-    engine, _ = common.together(lambda: _engine(stack, progress), lambda: _images(stack, progress))
+    engine, images = common.together(lambda: _engine(stack, progress), lambda: _images(stack, packages, progress))
+    return engine, images
+
+
+def stock(stack: Stack, engine: Engine, progress: Progress) -> Stack:
+    """Make the secrets that are missing."""
+    from infra import initialise, leftovers
+    from infra.stack import Stack
+
     with progress.step("secrets") as say:
         if not engine.exists():
             leftovers.refuse_foreign(stack.name)
         made = initialise.ensure(Stack(stack.name, stack.site), engine, say)
         say(f"{len(made)} made" if made else "nothing to make")
-    return Stack(stack.name, stack.site), engine
+    return Stack(stack.name, stack.site)
 
 
 def ensure_docker(progress: Progress) -> None:
@@ -103,15 +122,22 @@ def _engine(stack: Stack, progress: Progress) -> Engine:
         return common.engine(stack, say)
 
 
-def _images(stack: Stack, progress: Progress) -> None:
-    from infra import health, owner
+def _images(stack: Stack, packages: str, progress: Progress) -> dict[str, Image]:
     from infra.images import build, store
 
     with progress.step("images") as say:
         names = sorted({c.image for c in stack.plan.containers} & store.names())
-        images = build.build(names, say, vendor=store.vendored())
+        return build.build(names, say, vendor=store.vendored(), packages=packages)
+
+
+def load(stack: Stack, images: dict[str, Image], progress: Progress) -> None:
+    """Have Docker know all that is to run."""
+    from infra import health, owner
+    from infra.images import store
+
+    with progress.step("loading") as say:
         client = health.client()
-        say("loading into Docker")
+        say("into Docker")
         for image in images.values():
             store.load(client, image)
         for where, source in stack.sources.items():

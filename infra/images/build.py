@@ -14,19 +14,20 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra import releases
 from infra.errors import MaiaError
 from infra.images import debian, evidence, layer, sandbox, scratch, store, wheels
 from infra.images.assemble import Job
 from infra.images.recipe import BASE, BaseRecipe, Recipe, load_base
 from infra.images.store import BUILDER, Image
-from infra.site import REPO
+from infra.site import REPO, Site
 from infra.toolchain import build as toolchain
 from infra.toolchain import golang
 from infra.toolchain.lock import held
 
 Say = Callable[[str], None]
 
-KEPT = 3  # of each image, by age: the one in use, the one before, and one of another branch
+KEPT = 8  # of each image, by age, beside what a stack of the site goes back to
 
 
 def requirements() -> list[str]:
@@ -45,22 +46,30 @@ class _Order:
     sources: tuple[str, ...]
     lists: Path
     vendor: Path | None
+    packages: str
     fresh: bool
 
 
 def build(
-    names: Iterable[str], say: Say, *, workers: int = 2, vendor: Path | None = None, fresh: bool = False
+    names: Iterable[str],
+    say: Say,
+    *,
+    workers: int = 2,
+    vendor: Path | None = None,
+    packages: str = "",
+    fresh: bool = False,
 ) -> dict[str, Image]:
     """Builds what is missing of ``names``, ``workers`` at a time.
 
     Args:
         vendor: a folder made by `infra.images.vendor`, then the only source of packages.
+        packages: since when, as `maia:packages` has it; what was built for another moment stays beside.
         fresh: build anew what is there already, from today's packages.
     """
     recipes = store.recipes(names)
-    images = {} if fresh else {recipe.name: store.lookup(recipe.name, vendor) for recipe in recipes}
+    images = {} if fresh else {recipe.name: store.lookup(recipe.name, vendor, packages) for recipe in recipes}
     missing = [recipe for recipe in recipes if not images.get(recipe.name)]
-    built = _build(missing, say, workers, vendor, fresh) if missing else {}
+    built = _build(missing, say, workers, vendor, packages, fresh) if missing else {}
     return {recipe.name: built.get(recipe.name) or _there(images[recipe.name]) for recipe in recipes}
 
 
@@ -69,16 +78,19 @@ def _there(image: Image | None) -> Image:
     return image
 
 
-def _build(recipes: Sequence[Recipe], say: Say, workers: int, vendor: Path | None, fresh: bool) -> dict[str, Image]:
+def _build(
+    recipes: Sequence[Recipe], say: Say, workers: int, vendor: Path | None, packages: str, fresh: bool
+) -> dict[str, Image]:
     require()
     if vendor:
         debian.verify(vendor)
     recipe = load_base()
     mirror = debian.mirror(recipe.suite, vendor)
-    with _base(recipe, mirror, _prefixed(say, BASE), vendor, fresh) as base, _work() as lists:
+    home = store.place(BASE, store.base_key(recipe, vendor, packages))
+    with _base(recipe, mirror, _prefixed(say, BASE), home, fresh) as base, workplace() as lists:
         sources = mirror.lines or tuple((base / "sources.list").read_text().splitlines())
-        _update(lists, sources, say)
-        order = _Order(base, mirror, sources, lists / "lists", vendor, fresh)
+        update(lists, sources, say)
+        order = _Order(base, mirror, sources, lists / "lists", vendor, packages, fresh)
         # The longest first: the last one to start decides when all are done.
         weighty = sorted(recipes, key=lambda recipe: -len(recipe.packages) - 9 * bool(recipe.python or recipe.tools))
         with ThreadPoolExecutor(workers) as pool:
@@ -86,7 +98,8 @@ def _build(recipes: Sequence[Recipe], say: Say, workers: int, vendor: Path | Non
         return {name: image.result() for name, image in waiting.items()}
 
 
-def _work() -> AbstractContextManager[Path]:
+def workplace() -> AbstractContextManager[Path]:
+    """A folder for as long as it is needed."""
     return scratch.folder(store.home() / "work", sandbox.remove)
 
 
@@ -109,9 +122,8 @@ def require() -> None:
 
 
 @contextmanager
-def _base(recipe: BaseRecipe, mirror: debian.Mirror, say: Say, vendor: Path | None, fresh: bool) -> Iterator[Path]:
+def _base(recipe: BaseRecipe, mirror: debian.Mirror, say: Say, home: Path, fresh: bool) -> Iterator[Path]:
     """The folder of the base, which nobody replaces while images are put on it."""
-    home = store.home() / f"{BASE}-{store.base_key(recipe, vendor)[:12]}"
     lock = store.home() / "locks" / BASE
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as gate:
@@ -119,7 +131,7 @@ def _base(recipe: BaseRecipe, mirror: debian.Mirror, say: Say, vendor: Path | No
         if fresh or not home.exists():
             fcntl.flock(gate, fcntl.LOCK_EX)
             if fresh or not home.exists():
-                with _work() as work:
+                with workplace() as work:
                     _assemble(BASE, Job(work, _pool(), recipe.model_dump(), mirror=mirror.lines), say)
                     _keep(work, home, ("layer.tar", "index.json", "found.json", "sources.list"))
             fcntl.flock(gate, fcntl.LOCK_SH)
@@ -152,13 +164,14 @@ def _keep(work: Path, home: Path, names: Sequence[str]) -> None:
     if home.exists():
         os.replace(home, work / "former")
     os.replace(product, home)
-    name = home.name.rpartition("-")[0]
+    name, needed = home.name.rpartition("-")[0], releases.needed(Site.current())
     siblings = [path for path in home.parent.glob(f"{name}-*") if path.name.rpartition("-")[0] == name]
     for left in sorted(siblings, key=lambda path: -path.stat().st_mtime)[KEPT:]:
-        shutil.rmtree(left, ignore_errors=True)
+        if left not in needed:
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def _update(folder: Path, sources: Sequence[str], say: Say) -> None:
+def update(folder: Path, sources: Sequence[str], say: Say) -> None:
     """Fetches the package indexes that all images of this run are solved against."""
     say("packages: fetching the indexes")
     config = folder / "apt.conf"
@@ -178,14 +191,14 @@ def _update(folder: Path, sources: Sequence[str], say: Say) -> None:
 
 
 def _image(recipe: Recipe, order: _Order, say: Say) -> Image:
-    key = store.image_key(recipe, order.vendor)
+    key = store.image_key(recipe, order.vendor, order.packages)
     with held(store.home() / "locks" / recipe.name, recipe.name, say):
         if not order.fresh and (there := store.read(recipe.name, key)):
             return there
         programs = {store.tool(name): toolchain.ensure(store.tool(name), say, order.vendor) for name in recipe.tools}
         wheelhouse = wheels.fetch(recipe.python.lock, say, order.vendor) if recipe.python else None
         known = json.loads((order.base / "found.json").read_text())
-        with _work() as work:
+        with workplace() as work:
             sums = {
                 debian.deb_name(one["name"], one["version"], one["architecture"]): one["sha256"]
                 for one in known["used"]
@@ -195,7 +208,7 @@ def _image(recipe: Recipe, order: _Order, say: Say) -> Image:
                 tools=tuple(programs.values()), wheels=wheelhouse, sums=sums,
             )  # fmt: skip
             _assemble(recipe.name, job, say)
-            if store.image_key(recipe, order.vendor) != key:
+            if store.image_key(recipe, order.vendor, order.packages) != key:
                 raise MaiaError("its files changed meanwhile", where=f"image {recipe.name}", mend="run it again")
             say("packing")
             found = json.loads((work / "found.json").read_text())
@@ -226,7 +239,7 @@ def _image(recipe: Recipe, order: _Order, say: Say) -> Image:
             }  # fmt: skip
             for name, document in documents.items():
                 (work / name).write_text(json.dumps(document, indent=1) + "\n")
-            _keep(work, store.home() / f"{recipe.name}-{key[:12]}", ("image.tar", *documents))
+            _keep(work, store.place(recipe.name, key), ("image.tar", *documents))
     built = store.read(recipe.name, key)
     assert built
     return built

@@ -44,6 +44,9 @@ class Package:
     version: str
     architecture: str
     sha256: str
+    source: str = ""
+    """By which it is known where vulnerabilities are; its version may be another one."""
+    source_version: str = ""
 
     @property
     def purl(self) -> str:
@@ -153,7 +156,9 @@ def installed(tree: Path, sums: dict[str, str] | None = None) -> list[Package]:
         fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", stanza, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):
             name, version, arch = fields["Package"], fields["Version"], fields["Architecture"]
-            packages.append(Package(name, version, arch, sums[deb_name(name, version, arch)] if sums else ""))
+            source, _, number = str(fields.get("Source", name)).partition(" ")
+            digest = sums[deb_name(name, version, arch)] if sums else ""
+            packages.append(Package(name, version, arch, digest, source, number.strip("()") or version))
     return sorted(packages, key=lambda package: package.name)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.errors import MaiaError
 from infra.images import debian, layer
-from infra.images.recipe import BaseRecipe, Recipe, load_all, load_base
+from infra.images.recipe import BASE, BaseRecipe, Recipe, load_all, load_base
 from infra.site import REPO, cache
 from infra.toolchain import tools
 from infra.toolchain.build import Tool
@@ -82,16 +83,19 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def base_key(recipe: BaseRecipe, vendor: Path | None = None) -> str:
+def base_key(recipe: BaseRecipe, vendor: Path | None = None, packages: str = "") -> str:
     """What the base's content depends on."""
-    return _digest(BUILDER, layer.EPOCH, debian.architecture(), recipe.model_dump(), debian.fingerprint(vendor))
+    moment = [packages] if packages else []
+    return _digest(
+        BUILDER, layer.EPOCH, debian.architecture(), recipe.model_dump(), debian.fingerprint(vendor), *moment
+    )
 
 
-def image_key(recipe: Recipe, vendor: Path | None = None) -> str:
-    """What an image's content depends on; the packages a mirror has today are no part of it."""
+def image_key(recipe: Recipe, vendor: Path | None = None, packages: str = "") -> str:
+    """What an image's content depends on; of the packages a mirror has, no more than when they were asked for anew."""
     sources = [(path.relative_to(REPO), layer.sha256(path)) for path in recipe.sources]
     programs = [_tool_key(tool(name)) for name in recipe.tools]
-    return _digest(recipe.model_dump(), base_key(load_base(), vendor), sources, programs)
+    return _digest(recipe.model_dump(), base_key(load_base(), vendor, packages), sources, programs)
 
 
 def _tool_key(tool: Tool) -> str:
@@ -128,9 +132,14 @@ def recipes(names: Iterable[str]) -> list[Recipe]:
     return [known[name] for name in wanted]
 
 
+def place(name: str, key: str) -> Path:
+    """The folder of the image of this key."""
+    return home() / f"{name}-{key[:12]}"
+
+
 def read(name: str, key: str) -> Image | None:
     """The image of this key, if it was built."""
-    folder = home() / f"{name}-{key[:12]}"
+    folder = place(name, key)
     try:
         record = json.loads((folder / "record.json").read_text())
         return Image(name, key, folder, record["id"], record["size"], len(record["packages"]))
@@ -138,16 +147,40 @@ def read(name: str, key: str) -> Image | None:
         return None
 
 
-def lookup(name: str, vendor: Path | None = None) -> Image | None:
+def lookup(name: str, vendor: Path | None = None, packages: str = "") -> Image | None:
     """The image as its recipe stands now, if it was built."""
     (recipe,) = recipes([name])
-    return read(name, image_key(recipe, vendor))
+    return read(name, image_key(recipe, vendor, packages))
 
 
-def inventory(vendor: Path | None = None) -> list[Line]:
+def inventory(vendor: Path | None = None, packages: str = "") -> list[Line]:
     """Every recipe and what was built of it."""
-    keys = [(recipe, image_key(recipe, vendor)) for recipe in load_all().values()]
+    keys = [(recipe, image_key(recipe, vendor, packages)) for recipe in load_all().values()]
     return [Line(recipe.name, recipe.description, read(recipe.name, key)) for recipe, key in keys]
+
+
+def packages(image: Image) -> dict[str, str]:
+    """Name to version of everything installed in it."""
+    return {component["name"]: component["version"] for component in _record(image)["packages"]}
+
+
+def sources(image: Image) -> dict[str, str]:
+    """The same of the source packages that its Debian packages are of."""
+    left = [one for one in _record(image)["used"] if one["left"]]
+    return {one.get("source") or one["name"]: one.get("source_version") or one["version"] for one in left}
+
+
+def _record(image: Image) -> dict[str, Any]:
+    return dict(json.loads((image.folder / "record.json").read_text()))
+
+
+def drop(packages: str) -> None:
+    """Remove the images that were built with the packages of a moment and came into no use."""
+    vendor = vendored()
+    keys = {BASE: base_key(load_base(), vendor, packages)}
+    keys |= {name: image_key(recipe, vendor, packages) for name, recipe in load_all().items()}
+    for name, key in keys.items():
+        shutil.rmtree(place(name, key), ignore_errors=True)
 
 
 def load(client: docker.DockerClient, image: Image) -> None:

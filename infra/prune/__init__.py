@@ -15,6 +15,7 @@ from typing import TypeVar
 import docker
 from docker.errors import DockerException
 
+from infra import releases
 from infra.images import store
 from infra.images.recipe import BASE
 from infra.site import Site, cache
@@ -55,13 +56,13 @@ def find(site: Site, client: docker.DockerClient | None, keep: int = KEEP) -> li
     from infra.prune import folders, images
 
     used = in_use(site, client)
-    found = [*folders.stale(keep, used), *(images.stale(client, keep, used) if client else ())]
+    found = [*folders.stale(keep, used, releases.needed(site)), *(images.stale(client, keep, used) if client else ())]
     return sorted(found, key=lambda item: -item.size)
 
 
 def in_use(site: Site, client: docker.DockerClient | None) -> set[str]:
-    """Ids of the images that a stack of the site or any container names, whether it runs or not."""
-    ids: set[str] = set()
+    """Ids of the images that a stack of the site or any container names, whether it runs or not, or goes back to."""
+    ids = {image for record in releases.records(site) for image in record.parts.values()}
     for name in stacks(site):
         ids |= {container.image_id for container in Stack(name, site).plan.containers}
     for checkpoint in (site.state / ".pulumi" / "stacks").rglob("*.json"):

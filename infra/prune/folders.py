@@ -25,16 +25,17 @@ KEY = re.compile(r"(.*?)-?[0-9a-f]{12}")
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
-def stale(keep: int, used: Collection[str]) -> Iterator[Item]:
+def stale(keep: int, used: Collection[str], needed: Collection[Path] = ()) -> Iterator[Item]:
     """What may go of the cache.
 
     Args:
         used: ids of images that something uses.
+        needed: folders that something goes back to.
     """
-    alive, current = _alive(), _current()
+    alive, kept = _alive(), current() | {*needed}
 
     def in_use(folder: Path) -> bool:
-        return folder in current or _image(folder) in used or _making(folder) or _any_below(folder, alive)
+        return folder in kept or _image(folder) in used or _making(folder) or _any_below(folder, alive)
 
     found = [*_generations()]
     gone = list(idle(found, keep, used=in_use, kind=_kind, when=lambda folder: folder.stat().st_mtime))
@@ -61,8 +62,8 @@ def _kind(folder: Path) -> tuple[Path, str, str]:
     return folder.parent, name[1] if name else "", locks
 
 
-def _current() -> set[Path]:
-    """What this version uses, whether it is there or not."""
+def current(packages: str = "") -> set[Path]:
+    """What this version uses, with packages of that moment, whether it is there or not."""
     found = {Path(sys.prefix), *_environments(), cache() / "go" / golang.pinned()}
     found |= {home for tool in tools.ALL if (home := toolchain.place(tool))}
     if root := pulumi.place():
@@ -71,8 +72,8 @@ def _current() -> set[Path]:
     for vendor in {None, store.vendored()}:
         if vendor and not (vendor / debian.SUMS).is_file():
             continue
-        found.add(home / f"{BASE}-{store.base_key(load_base(), vendor)[:12]}")
-        found |= {home / f"{name}-{store.image_key(each, vendor)[:12]}" for name, each in load_all().items()}
+        found.add(store.place(BASE, store.base_key(load_base(), vendor, packages)))
+        found |= {store.place(name, store.image_key(each, vendor, packages)) for name, each in load_all().items()}
     locks = {each.python.lock for each in load_all().values() if each.python}
     return found | {home / "wheels" / sha256(REPO / lock)[:12] for lock in locks}
 

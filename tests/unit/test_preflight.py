@@ -47,6 +47,7 @@ def test_a_good_machine_is_let_through(planned: Planned) -> None:
         ({"docker": "absent", "apt": False}, "docker: Docker is not installed, and there is no apt-get"),
         ({"docker": "refused", "root": False}, "docker.sock: permission denied"),
         ({"snapshotter": True}, "docker: Docker keeps images in containerd's store"),
+        ({"cluster": "15"}, "postgres: the data is of Postgres 15, this release has 17"),
         ({"disk": {"/var/lib/docker": 9 * 1024}}, "/var/lib/docker: 9.0 GB free, 10 GB are needed"),
         ({"memory": 2 * 1024}, "memory: 2.0 GB available, 3 GB are needed"),
         ({"busy": (("127.0.0.1", 8443),)}, "maia:gateway.https: port 8443 is in use on 127.0.0.1"),

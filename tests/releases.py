@@ -1,0 +1,97 @@
+"""Programs of other releases: copies of this one with another number and other content."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.releases import program, version
+from infra.site import REPO
+
+FIRST = "0.0.9"
+"""A release before the first one, from which there is an upgrade to this one."""
+BROKEN = 'command=("sh", "-c", "echo no such module: flux >&2; exit 1"),'
+
+NOTE = '''
+"""A resource that this release brings along."""
+
+from pathlib import Path
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from infra.components.dynamic import Provider
+
+
+class NoteProvider(Provider):
+    def identity(self, props):
+        return props["path"]
+
+    def ensure(self, props):
+        Path(props["path"]).touch()
+        return {}
+
+    def observe(self, props):
+        return {} if Path(props["path"]).exists() else None
+
+    def remove(self, props):
+        Path(props["path"]).unlink()
+
+
+class Note(Resource, module="maia", name="Note"):
+    def __init__(self, path):
+        super().__init__(NoteProvider(), "note", {"path": path}, pulumi.ResourceOptions())
+'''
+
+
+def checkout(folder: Path, release: str, *upgrades_from: str, changes: Mapping[str, tuple[str, str]] = {}) -> Path:
+    """A program of its own; ``changes``: in which file what is replaced by what."""
+    for path in program.files():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPO / path, folder / path)
+    edit(folder, "pyproject.toml", f'version = "{version()}"', f'version = "{release}"')
+    said = next(line for line in (REPO / "pyproject.toml").read_text().splitlines() if "upgrades-from" in line)
+    edit(folder, "pyproject.toml", said, f"upgrades-from = {list(upgrades_from)}")
+    for name, (old, new) in changes.items():
+        edit(folder, name, old, new)
+    return folder
+
+
+def edit(folder: Path, path: str, old: str, new: str) -> None:
+    text = (folder / path).read_text()
+    assert old in text, f"{path}: {old}"
+    (folder / path).write_text(text.replace(old, new, 1))
+
+
+def first(folder: Path) -> Path:
+    """The first release: another default, another image, another file of the gateway's."""
+    return checkout(
+        folder,
+        FIRST,
+        changes={
+            "templates/gateway/nginx.conf.j2": ("worker_processes", f"# release {FIRST}\nworker_processes"),
+            "infra/images/nginx.yaml": ("packages: [nginx, nftables]", "packages: [nginx, nftables, tini]"),
+            "infra/config.py": ("default=14, description=", "default=7, description="),
+            "stacks/schema.json": ('"default": 14,', '"default": 7,'),
+        },
+    )
+
+
+def present(folder: Path) -> Path:
+    """This program, as an upgrade of the first one; it brings a kind of resource that the first one never heard of."""
+    made = checkout(folder, version(), FIRST)
+    (made / "infra/components/note.py").write_text(NOTE.lstrip())
+    edit(
+        made,
+        "infra/components/appliance.py",
+        "            self.parts[name] = Part(self.context, container, needs)\n",
+        '            self.parts[name] = Part(self.context, container, needs)\n        Note(str(site.root / "note"))\n',
+    )
+    edit(
+        made,
+        "infra/components/appliance.py",
+        "from infra.components.part import",
+        "from infra.components.note import Note\nfrom infra.components.part import",
+    )
+    return made
