@@ -142,6 +142,9 @@ class Backup(Strict):
     days: Annotated[int, Field(ge=1, le=3650, strict=True)] = Field(
         default=14, description="How long points are kept, and the WAL that leads to any moment between them."
     )
+    drill: Annotated[int, Field(ge=1, le=3650, strict=True)] | None = Field(
+        default=31, description="Days within which a point must have been restored by maia drill; null for never."
+    )
 
 
 class Config(Strict):

@@ -39,9 +39,10 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[State]:
-    shipper = Shipper(beat=time.monotonic())
-    tasks = [asyncio.create_task(_ship(shipper)), asyncio.create_task(_keep_schedule(Settings.read()))]
-    yield State(shipper=shipper, registry=metrics.registry(shipper))
+    shipper, settings = Shipper(beat=time.monotonic()), Settings.read()
+    status.begin()
+    tasks = [asyncio.create_task(_ship(shipper)), asyncio.create_task(_keep_schedule(settings))]
+    yield State(shipper=shipper, registry=metrics.registry(shipper, settings.drill))
     for task in tasks:
         task.cancel()
 

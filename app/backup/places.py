@@ -25,6 +25,7 @@ POINT = DATA / "point"
 LOCK = DATA / "lock"
 STANZA_LOCK = DATA / "stanza.lock"
 STATUS = DATA / "status.json"
+STATUS_LOCK = DATA / "status.lock"
 MANIFESTS = DATA / "manifests"
 
 
@@ -42,6 +43,8 @@ class Settings:
     """``HH:MM`` UTC of the daily point; empty for never."""
     days: int
     """How long points are kept."""
+    drill: int
+    """Days from one drill to the next; 0 for none."""
     objects: bool
     redis: bool
 

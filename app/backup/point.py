@@ -25,8 +25,8 @@ from app.backup.places import LOCK, OBJECTS, PLAN, POINT, SECRETS, Settings
 FULL_EVERY = timedelta(days=7)
 WAL_PATIENCE = 120.0
 """Seconds for the cut's WAL to come into the archive."""
-UNFINISHED = (".minio.sys/tmp", ".minio.sys/multipart")
-"""Of the object store: uploads that have not ended, which no row can name."""
+UNFINISHED = (".minio.sys/tmp", ".minio.sys/multipart", ".minio.sys/maia-restore")
+"""Of the object store: uploads and restores that have not ended, which no row can name."""
 
 
 @contextmanager

@@ -92,6 +92,13 @@ def _read(found: dict[str, Any]) -> Snapshot:
     )
 
 
+def folders(snapshot: str, path: Path) -> list[str]:
+    """The folders that stand just below ``path``, apart from hidden ones."""
+    found = [json.loads(line) for line in restic("ls", "--json", snapshot, path).splitlines()]
+    paths = [Path(each["path"]) for each in found if each.get("type") == "dir"]
+    return [each.name for each in paths if each.parent == path and not each.name.startswith(".")]
+
+
 def dump(snapshot: str, path: Path) -> str:
     """The text of one file of a snapshot."""
     return restic("dump", snapshot, path)

@@ -21,7 +21,8 @@ from infra.errors import MaiaError
 
 VERBS = (
     "up", "plan", "preview", "status", "logs", "restart", "check", "doctor", "down", "destroy",
-    "backup", "backups", "restore", "init", "secrets", "images", "prune", "env", "support-bundle", "lab", "test",
+    "backup", "backups", "restore", "drill", "init", "secrets", "images", "prune", "env", "support-bundle", "lab",
+    "test",
 )  # fmt: skip
 
 INTERRUPTED = 130
