@@ -41,7 +41,7 @@ def test_backup(case: Case, plan: Plan, state: Mapping[str, Any], expect: Expect
         began = last or state.get("point_tried") or time.time()
         return expect(time.time() - began < LATE, True)
     if case.rule == "good":
-        return expect([state.get(f"{job}_error", "") for job in ("point", "verify")], ["", ""])
+        return expect([state.get(f"{job}_error", "") for job in ("point", "references", "verify")], [""] * 3)
     if case.rule == "wal":
         return expect(state["wal_waiting"] < BEHIND, True)
     if state["same_disk"]:

@@ -92,6 +92,11 @@ class Archive:
     folder: Path
     key: str
 
+    @classmethod
+    def of(cls, stack: Stack, secrets: Mapping[str, str]) -> Archive:
+        """The stack's own."""
+        return cls(stack.site.archive(stack.name, stack.config.backup.folder or ""), secrets[KEY])
+
     def check(self, user: str) -> None:
         """Refuse what cannot be one.
 

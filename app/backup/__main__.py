@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from app.backup import aside, manifest, places, point, reach, restore, schedule, status, vault
+from app.backup import aside, manifest, places, point, reach, references, restore, schedule, status, vault
 from app.backup.command import Failed
 from app.backup.manifest import Manifest
 from app.backup.places import Settings
@@ -68,7 +68,7 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
         made = point.make(settings, _say, args.kind)
         report(made)
         point.expire(settings, _say)
-        return _row(made)
+        return _row(made) | {"wrong": references.wrong(made.references)}
 
 
 def _list(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ REMEMBERED = {
     "point_seconds": ("maia_backup_last_duration_seconds", "How long the last point took to make."),
     "point_size": ("maia_backup_last_size_bytes", "Bytes that a restore of the last point needs."),
     "point_added": ("maia_backup_last_added_bytes", "Bytes that the last point added to the archive, WAL apart."),
+    "references_absent": ("maia_backup_objects_absent", "Objects that rows of the last point name and it lacks."),
+    "references_unnamed": ("maia_backup_objects_unnamed", "Objects of it, deleted ones too, that no row names."),
     "verify_succeeded": ("maia_backup_last_verify_timestamp_seconds", "When the archive was last found whole."),
     "drill_succeeded": ("maia_backup_last_drill_timestamp_seconds", "When a point was last restored and found whole."),
     "drill_rto": ("maia_backup_drill_rto_seconds", "From its start until the restored stack was checked."),
@@ -38,10 +40,10 @@ class Backups(Collector):
         for key, (name, about) in REMEMBERED.items():
             if key in known:
                 yield GaugeMetricFamily(name, about, value=float(known[key]))
-        for job in ("point", "verify", "drill"):
+        for job in ("point", "verify", "drill", "references"):
             yield GaugeMetricFamily(
                 f"maia_backup_{job}_failing",
-                f"Whether the last {job} failed.",
+                f"Whether the last one failed ({job}).",
                 value=float(bool(known.get(f"{job}_error"))),
             )
         due = schedule.drill_due(self._drill, time.time(), known.get("drill_succeeded"), known.get("began"))

@@ -35,6 +35,16 @@ def same_disk() -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Where rows name objects."""
+
+    database: str
+    bucket: str
+    query: str
+    """Yields keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the stack file says."""
 
@@ -45,9 +55,11 @@ class Settings:
     """How long points are kept."""
     drill: int
     """Days from one drill to the next; 0 for none."""
+    references: tuple[Reference, ...]
     objects: bool
     redis: bool
 
     @classmethod
     def read(cls) -> Settings:
-        return cls(**json.loads(SETTINGS.read_text()))
+        found = json.loads(SETTINGS.read_text())
+        return cls(**found | {"references": tuple(Reference(**each) for each in found["references"])})

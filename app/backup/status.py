@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from typing import Any
 
+from app.backup import references
 from app.backup.command import Failed
 from app.backup.manifest import Manifest
 from app.backup.places import STATUS, STATUS_LOCK
@@ -54,8 +55,11 @@ def job(name: str) -> Iterator[Callable[[Manifest], None]]:
 
     def report(point: Manifest) -> None:
         made.update(
-            point_id=point.id, point_size=point.size, point_added=point.added, point_fenced=point.postgres.fenced
-        )
+            point_id=point.id, point_size=point.size, point_added=point.added, point_fenced=point.postgres.fenced,
+            references_error=references.wrong(point.references),
+            references_absent=sum(each.absent for each in point.references),
+            references_unnamed=sum(each.unnamed for each in point.references),
+        )  # fmt: skip
 
     try:
         yield report

@@ -32,11 +32,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _drill(args: argparse.Namespace) -> int:
+    from docker.errors import DockerException
+
     from infra import drill, recovery, signature
     from infra.cli import restore
     from infra.drill import Drill
     from infra.progress import Progress
-    from infra.recovery import KEY, Archive
+    from infra.recovery import Archive
     from infra.stack import Stack
 
     source = common.started(args)
@@ -51,20 +53,14 @@ def _drill(args: argparse.Namespace) -> int:
         _clear(side, progress)
         with progress.step("archive") as say:
             made = Drill(source.name, recovery.ask(source, "behind", say=say))
-        archive = Archive(source.site.archive(source.name, source.config.backup.folder or ""), secrets[KEY])
         path = drill.folder(source.site, source.name) / f"{made.id}.json"
         try:
             try:
-                _restore(made, side, archive, progress)
-            except Exception as error:
-                made.error = " ".join(str(error).split()) or type(error).__name__
-                if not isinstance(error, MaiaError):
-                    raise
-            finally:
-                # Not after Ctrl-C: a drill that was broken off says nothing.
-                if made.ended or made.error:
-                    signature.sign(path, made.document(), signature.private(secrets[signature.SECRET]))
-                    _report(source, made, progress)
+                _restore(made, side, Archive.of(source, secrets), progress)
+            except (MaiaError, DockerException, OSError) as error:  # not Ctrl-C: one that was broken off says nothing
+                made.error = " ".join(str(error).split())
+            signature.sign(path, made.document(), signature.private(secrets[signature.SECRET]))
+            _report(source, made, progress)
         finally:
             _clear(side, progress)
             source.site.lock(side.name).unlink(missing_ok=True)

@@ -120,7 +120,7 @@ def ready(progress: Progress) -> None:
 
 def archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archive:
     from infra import recovery
-    from infra.recovery import KEY, Archive
+    from infra.recovery import Archive
 
     if (args.archive is None) != (args.key is None):
         raise MaiaError("--archive and --key go together", where="restore", mend="name both")
@@ -131,11 +131,10 @@ def archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archive
     source = common.started(args)
     with progress.step("engine") as say:
         secrets = common.engine(source, say).secrets()
-    folder = source.site.archive(source.name, source.config.backup.folder or "")
     if args.time and source.plan.running:
         with progress.step("flush") as say:
             recovery.ask(source, "flush", say=say)
-    return Archive(folder, secrets[KEY])
+    return Archive.of(source, secrets)
 
 
 def look(target: Stack, archive: Archive, point: str, progress: Progress, *, room: float = SPARE) -> Contents:

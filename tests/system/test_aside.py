@@ -139,9 +139,6 @@ def test_a_bucket_comes_back_beside_with_all_its_versions(third: Appliance) -> N
         (("--bucket", "albun"), "no bucket 'albun' in the point; did you mean 'album'?"),
         (("--bucket", BUCKET, "--as", BUCKET), f"there is a bucket '{BUCKET}' already"),
         (("--bucket", BUCKET, "--as", "A"), "'A' is no name of a bucket"),
-        (("--table", "a.b"), "--table goes with --database"),
-        (("--as", "x"), "--as goes with --database or --bucket"),
-        (("--database", "shop", "--into", "look"), "--into is for a whole point"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(third: Appliance, words: tuple[str, ...], told: str) -> None:
