@@ -1,10 +1,11 @@
-"""Recovery points are made, reach the present, and stand where they outlive the machine's disk."""
+"""Recovery points are made, reach the present, stand where they outlive the machine's disk, and were tried out."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import docker
@@ -40,9 +41,23 @@ def test_backup(case: Case, plan: Plan, state: Mapping[str, Any], expect: Expect
         began = last or state.get("point_tried") or time.time()
         return expect(time.time() - began < LATE, True)
     if case.rule == "good":
-        return expect([state.get(f"{job}_error", "") for job in ("point", "verify")], ["", ""])
+        return expect([state.get(f"{job}_error", "") for job in ("point", "references", "verify")], [""] * 3)
     if case.rule == "wal":
         return expect(state["wal_waiting"] < BEHIND, True)
     if state["same_disk"]:
         pytest.skip("the archive is on the disk it is to outlive: name another one in maia:backup.folder")
     return expect("another file system", "another file system")
+
+
+@cases(lambda plan: [Case(rule, PART) for rule in ("good", "recent")] if plan.has(PART) else [])
+def test_drill(case: Case, plan: Plan, state: Mapping[str, Any], expect: Expect) -> None:
+    if case.rule == "good":
+        if "drill_tried" not in state:
+            pytest.skip("none was made yet: maia drill")
+        return expect(state["drill_error"], "")
+    if not plan.backup.drill:
+        pytest.skip("none is wanted (maia:backup.drill)")
+    due = datetime.fromtimestamp(state["drill_due"], UTC)
+    if "drill_succeeded" not in state and datetime.now(UTC) < due:
+        pytest.skip(f"none has gone well yet, and until {due:%Y-%m-%d} none must: maia drill")
+    return expect.that(datetime.now(UTC) < due, f"the next one was due until {due:%Y-%m-%d}", "one that went well")

@@ -130,6 +130,16 @@ class App(Source):
         return self
 
 
+class Reference(Strict):
+    """Where rows of an app name objects of a bucket."""
+
+    database: Annotated[str, Field(min_length=1)]
+    bucket: Annotated[str, Field(min_length=3)]
+    query: Annotated[str, Field(min_length=1)] = Field(
+        description="Yields the key of each object that a row names; run read-only at the cut of each point."
+    )
+
+
 class Backup(Strict):
     """Recovery points: where, when and for how long."""
 
@@ -141,6 +151,12 @@ class Backup(Strict):
     )
     days: Annotated[int, Field(ge=1, le=3650, strict=True)] = Field(
         default=14, description="How long points are kept, and the WAL that leads to any moment between them."
+    )
+    drill: Annotated[int, Field(ge=1, le=3650, strict=True)] | None = Field(
+        default=31, description="Days within which a point must have been restored by maia drill; null for never."
+    )
+    references: list[Reference] = Field(
+        default=[], description="Which rows name which objects; each point says what is absent, and what no row names."
     )
 
 

@@ -44,16 +44,25 @@ def ask(stack: Stack, *words: str, say: Say) -> Any:
     Raises:
         MaiaError: the part does not run, or the job failed.
     """
+    api = docker.from_env(timeout=None).api  # type: ignore[arg-type]  # a job says nothing while it compares
+    job = api.exec_create(running(stack).id, [*JOB, *words])
+    output = api.exec_start(job["Id"], stream=True, demux=True)
+    return _listen((chunk[0] or b"" for chunk in output), say, lambda: f"maia logs {PART} --stack {stack.name}")
+
+
+def running(stack: Stack) -> Running:
+    """The running backup part.
+
+    Raises:
+        MaiaError: it does not run.
+    """
     if not stack.plan.has(PART):
         raise MaiaError("disabled", where=f"maia:parts.{PART}", mend="enable it and run maia up")
     name = stack.plan.container(PART).name
     found = health.find(health.client(), name)
     if found is None or found.status != "running":
         raise MaiaError("does not run", where=name, mend=f"maia up --stack {stack.name}")
-    api = docker.from_env(timeout=None).api  # type: ignore[arg-type]  # a job says nothing while it compares
-    job = api.exec_create(found.id, [*JOB, *words])
-    output = api.exec_start(job["Id"], stream=True, demux=True)
-    return _listen((chunk[0] or b"" for chunk in output), say, lambda: f"maia logs {PART} --stack {stack.name}")
+    return found
 
 
 def _listen(chunks: Iterator[bytes], say: Say, mend: Callable[[], str]) -> Any:
@@ -84,6 +93,11 @@ class Archive:
     folder: Path
     key: str
 
+    @classmethod
+    def of(cls, stack: Stack, secrets: Mapping[str, str]) -> Archive:
+        """The stack's own."""
+        return cls(stack.site.archive(stack.name, stack.config.backup.folder or ""), secrets[KEY])
+
     def check(self, user: str) -> None:
         """Refuse what cannot be one.
 
@@ -101,6 +115,11 @@ class Archive:
             )
 
 
+def job_name(stack: str) -> str:
+    """The container of a job."""
+    return f"maia-{stack}-restore"
+
+
 def job(
     stack: str, site: Site, archive: Archive, *words: str, volumes: Mapping[str, str] | None = None, say: Say
 ) -> Any:
@@ -114,7 +133,7 @@ def job(
     archive.check(part.user)
     with _secrets(site, stack, plan, part, archive.key) as secrets:
         client = docker.from_env(timeout=None)  # type: ignore[arg-type]
-        name = f"maia-{stack}-restore"
+        name = job_name(stack)
         if left := health.find(client, name):
             left.remove(force=True)
         container = client.containers.create(
@@ -169,7 +188,7 @@ def _plan() -> Plan:
 @contextmanager
 def _secrets(site: Site, stack: str, plan: Plan, part: Container, key: str) -> Iterator[Path]:
     """The job's secrets as files, for as long as it runs."""
-    folder = site.root / "restore" / stack / "secrets"
+    folder = site.restoring(stack) / "secrets"
     known = {KEY: key, "redis-backup": ""}
     wanted = [file for file in part.files if file.path in ("/run/secrets/pgbackrest.conf", "/run/secrets/restic")]
     uid, gid = (int(each) for each in part.user.split(":"))
@@ -264,7 +283,10 @@ def where(stack: Stack) -> str:
 
 
 def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for a stack next to the one they come from: own ports and networks, no way out, no schedule."""
+    """The settings for a stack next to the one they come from.
+
+    It has ports and networks of its own, no way out, no schedule, and no certificate from outside.
+    """
     taken = {
         pool["Subnet"]
         for network in docker.from_env().networks.list()
@@ -275,8 +297,8 @@ def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
         for subnet in (f"10.{second}.0.0/20" for second in range(70, 250))
         if not any(each.startswith(subnet.rsplit(".", 2)[0] + ".") for each in taken)
     )
-    gateway = dict(settings.get("gateway") or {}) | {"https": _free_port(), "http": None}
-    backup = {"at": None}
+    gateway = dict(settings.get("gateway") or {}) | {"https": _free_port(), "http": None, "acme": None}
+    backup = {"at": None, "drill": None}
     kept = {key: value for key, value in settings.items() if key != "egress"}
     return kept | {"subnet": free, "gateway": gateway, "backup": backup}
 

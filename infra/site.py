@@ -74,6 +74,14 @@ class Site:
         """There while the stack's volumes hold half of a point."""
         return self.root / "locks" / f"{stack}.restoring"
 
+    def drilling(self, stack: str) -> Path:
+        """There while the stack is a drill's, which the next drill removes."""
+        return self.root / "locks" / f"{stack}.drilling"
+
+    def restoring(self, stack: str) -> Path:
+        """The secrets of a restore, for as long as it runs."""
+        return self.root / "restore" / stack
+
     def lock(self, stack: str) -> Path:
         """Held by the one verb that may change the stack."""
         return self.root / "locks" / f"{stack}.lock"

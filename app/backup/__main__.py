@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from app.backup import manifest, places, point, restore, status, vault
+from app.backup import aside, manifest, places, point, reach, references, restore, schedule, status, vault
 from app.backup.command import Failed
 from app.backup.manifest import Manifest
 from app.backup.places import Settings
@@ -23,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     jobs.add_parser("list")
     jobs.add_parser("state")
     jobs.add_parser("flush")
+    jobs.add_parser("behind")
+    jobs.add_parser("drilled").add_argument("outcome", type=json.loads)
     jobs.add_parser("show").add_argument("point")
     jobs.add_parser("verify")
     jobs.add_parser("expire")
@@ -32,6 +34,16 @@ def main(argv: list[str] | None = None) -> int:
     recover.add_argument("--time", default="")
     recover.add_argument("--redis", default="", metavar="UID:GID")
     recover.add_argument("--objects", default="", metavar="UID:GID")
+    taken = jobs.add_parser("extract")
+    for name in ("point", "database"):
+        taken.add_argument(name)
+    for name in ("--time", "--table"):
+        taken.add_argument(name, default="")
+    jobs.add_parser("take").add_argument("database")
+    bucket = jobs.add_parser("bucket")
+    for name in ("point", "bucket", "side"):
+        bucket.add_argument(name)
+    bucket.add_argument("--time", default="")
     args = parser.parse_args(argv)
     os.umask(0o077)
     try:
@@ -56,7 +68,7 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
         made = point.make(settings, _say, args.kind)
         report(made)
         point.expire(settings, _say)
-        return _row(made)
+        return _row(made) | {"wrong": references.wrong(made.references)}
 
 
 def _list(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -65,12 +77,24 @@ def _list(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _state(args: argparse.Namespace) -> dict[str, Any]:
     """What became of the jobs, and how the archive stands."""
-    return status.read() | {"wal_waiting": Shipper().oldest(), "same_disk": places.same_disk()}
+    known = status.read()
+    due = schedule.drill_due(Settings.read().drill, time.time(), known.get("drill_succeeded"), known.get("began"))
+    return known | {"wal_waiting": Shipper().oldest(), "same_disk": places.same_disk(), "drill_due": due}
 
 
 def _flush(args: argparse.Namespace) -> str:
     """Bring all that was written until now into the archive."""
     return point.flush()
+
+
+def _behind(args: argparse.Namespace) -> float:
+    """How far the archive is behind."""
+    return reach.behind()
+
+
+def _drilled(args: argparse.Namespace) -> None:
+    """Note how a drill of a point ended elsewhere."""
+    status.drilled(**args.outcome)
 
 
 def _show(args: argparse.Namespace) -> dict[str, Any]:
@@ -98,6 +122,19 @@ def _open(args: argparse.Namespace) -> dict[str, Any]:
 
 def _restore(args: argparse.Namespace) -> dict[str, Any]:
     return restore.fill(args.point, args.time, _say, redis=args.redis, objects=args.objects)
+
+
+def _extract(args: argparse.Namespace) -> dict[str, Any]:
+    return aside.extract(args.point, args.time, args.database, args.table, _say)
+
+
+def _take(args: argparse.Namespace) -> dict[str, Any]:
+    with point.alone("restoring a database"):  # a point that is made meanwhile would hold half of it
+        return aside.take(args.database, _say)
+
+
+def _bucket(args: argparse.Namespace) -> dict[str, Any]:
+    return aside.bucket(args.point, args.time, args.bucket, args.side, _say)
 
 
 def _row(made: Manifest) -> dict[str, Any]:

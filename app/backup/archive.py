@@ -73,6 +73,18 @@ def _read(backup: Mapping[str, Any]) -> Backup:
     )
 
 
+def databases(label: str) -> set[str]:
+    """The databases whose files a backup holds."""
+    stanzas = json.loads(pgbackrest("info", "--output=json", f"--set={label}"))
+    return {str(each["name"]) for each in stanzas[0]["backup"][0]["database-ref"]}
+
+
+def newest() -> str:
+    """The last WAL segment that the archive holds; empty where it holds none."""
+    stanzas = json.loads(pgbackrest("info", "--output=json"))
+    return max((each["max"] or "" for stanza in stanzas for each in stanza["archive"]), default="")
+
+
 def push(segment: Path) -> None:
     """Take one WAL segment into the archive, checksummed; one that is there already must be the same."""
     pgbackrest("archive-push", str(segment), "--log-level-console=warn")

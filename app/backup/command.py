@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 Say = Callable[[str], None]
@@ -60,6 +61,32 @@ def run(
         process.wait()
         out, err = "".join(kept), ""
     if process.returncode not in codes:
-        last = [line.strip() for line in (err or out).splitlines() if line.strip()][-LINES:]
-        raise Failed(f"{Path(command[0]).name} {command[1]}: {' | '.join(last) or f'exit code {process.returncode}'}")
+        raise _failed(command, err or out, process.returncode)
     return out
+
+
+def lines(command: Sequence[str | Path]) -> Iterator[str]:
+    """Run it, and yield what it writes as it comes.
+
+    Raises:
+        Failed: at its end, as of ``run``.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        with subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout
+            yield from process.stdout
+        if process.returncode:
+            told.seek(0)
+            raise _failed(command, told.read(), process.returncode)
+
+
+def _failed(command: Sequence[str | Path], told: str, code: int) -> Failed:
+    last = [line.strip() for line in told.splitlines() if line.strip()][-LINES:]
+    return Failed(f"{Path(command[0]).name} {command[1]}: {' | '.join(last) or f'exit code {code}'}")

@@ -44,9 +44,10 @@ class State(TypedDict):
 async def lifespan(app: Starlette) -> AsyncIterator[State]:
     settings = Settings.read()
     shipper, guard = Shipper(beat=time.monotonic()), Guard(settings.reserve << 20)
+    status.begin()
     jobs = (_ship(shipper), _keep_schedule(settings), _keep_room(guard))
     tasks = [asyncio.create_task(job) for job in jobs]
-    yield State(shipper=shipper, registry=metrics.registry(shipper, guard))
+    yield State(shipper=shipper, registry=metrics.registry(shipper, guard, settings.drill))
     for task in tasks:
         task.cancel()
 

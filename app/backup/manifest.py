@@ -16,7 +16,7 @@ from app.backup.command import Failed
 from app.backup.digest import Table
 from app.backup.places import MANIFESTS, POINT
 
-VERSION = 1
+VERSION = 2
 TAG = "point"
 
 
@@ -55,6 +55,24 @@ class Objects:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """What became of the keys that rows of a database name in a bucket."""
+
+    database: str
+    bucket: str
+    error: str = ""
+    """Why nothing is known."""
+    named: int = 0
+    absent: int = 0
+    """Of those named, how many the point lacks."""
+    absent_keys: list[str] = field(default_factory=list)
+    """The first of them."""
+    unnamed: int = 0
+    """Objects, deleted ones among them, that no row names."""
+    unnamed_keys: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     version: int = VERSION
     id: str
@@ -72,6 +90,8 @@ class Manifest:
     objects: Objects | None
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of what stands beside the manifest: Redis's data, settings, secrets, plan."""
+    references: tuple[Found, ...] = ()
+    """For each that the stack file declares."""
 
     @property
     def size(self) -> int:
@@ -104,7 +124,9 @@ class Manifest:
             for name, each in postgres["databases"].items()
         }
         objects = Objects(**data["objects"]) if data["objects"] else None
-        return cls(**data | {"postgres": Postgres(**postgres | {"databases": databases}), "objects": objects})
+        references = tuple(Found(**each) for each in data.get("references", ()))
+        parsed = {"postgres": Postgres(**postgres | {"databases": databases}), "objects": objects}
+        return cls(**data | parsed | {"references": references})
 
 
 def new_id(now: datetime) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.backup import guard, places, status
+from app.backup import guard, places, schedule, status
 from app.backup.guard import Guard
 from app.backup.places import ARCHIVE
 from app.backup.wal import Shipper
@@ -21,24 +22,34 @@ REMEMBERED = {
     "point_seconds": ("maia_backup_last_duration_seconds", "How long the last point took to make."),
     "point_size": ("maia_backup_last_size_bytes", "Bytes that a restore of the last point needs."),
     "point_added": ("maia_backup_last_added_bytes", "Bytes that the last point added to the archive, WAL apart."),
+    "references_absent": ("maia_backup_objects_absent", "Objects that rows of the last point name and it lacks."),
+    "references_unnamed": ("maia_backup_objects_unnamed", "Objects of it, deleted ones too, that no row names."),
     "verify_succeeded": ("maia_backup_last_verify_timestamp_seconds", "When the archive was last found whole."),
+    "drill_succeeded": ("maia_backup_last_drill_timestamp_seconds", "When a point was last restored and found whole."),
+    "drill_rto": ("maia_backup_drill_rto_seconds", "From its start until the restored stack was checked."),
+    "drill_rpo": ("maia_backup_drill_rpo_seconds", "Age of the oldest commit that the archive lacked as it began."),
 }
 
 
 class Backups(Collector):
-    def __init__(self, shipper: Shipper, kept: Guard) -> None:
-        self._shipper, self._guard = shipper, kept
+    def __init__(self, shipper: Shipper, kept: Guard, drill: int) -> None:
+        self._shipper, self._guard, self._drill = shipper, kept, drill
 
     def collect(self) -> Iterator[Metric]:
         known = status.read()
         for key, (name, about) in REMEMBERED.items():
             if key in known:
                 yield GaugeMetricFamily(name, about, value=float(known[key]))
-        for job in ("point", "verify"):
+        for job in ("point", "verify", "drill", "references"):
             yield GaugeMetricFamily(
                 f"maia_backup_{job}_failing",
-                f"Whether the last {job} failed.",
+                f"Whether the last one failed ({job}).",
                 value=float(bool(known.get(f"{job}_error"))),
+            )
+        due = schedule.drill_due(self._drill, time.time(), known.get("drill_succeeded"), known.get("began"))
+        if due is not None:
+            yield GaugeMetricFamily(
+                "maia_backup_drill_due_timestamp_seconds", "Until when the next drill must have gone well.", value=due
             )
         yield GaugeMetricFamily(
             "maia_backup_wal_waiting_segments",
@@ -84,8 +95,9 @@ class Backups(Collector):
         )
 
 
-def registry(shipper: Shipper, kept: Guard) -> CollectorRegistry:
+def registry(shipper: Shipper, kept: Guard, drill: int) -> CollectorRegistry:
+    """What is told of the part; ``drill`` is the days from one drill to the next, 0 for none."""
     made = CollectorRegistry()
     ProcessCollector(registry=made)
-    made.register(Backups(shipper, kept))
+    made.register(Backups(shipper, kept, drill))
     return made

@@ -25,12 +25,23 @@ POINT = DATA / "point"
 LOCK = DATA / "lock"
 STANZA_LOCK = DATA / "stanza.lock"
 STATUS = DATA / "status.json"
+STATUS_LOCK = DATA / "status.lock"
 MANIFESTS = DATA / "manifests"
 
 
 def same_disk() -> bool:
     """Whether the archive is on the file system that it is to outlive."""
     return ARCHIVE.stat().st_dev == POSTGRES.parent.stat().st_dev
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Where rows name objects."""
+
+    database: str
+    bucket: str
+    query: str
+    """Yields keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,9 @@ class Settings:
     """``HH:MM`` UTC of the daily point; empty for never."""
     days: int
     """How long points are kept."""
+    drill: int
+    """Days from one drill to the next; 0 for none."""
+    references: tuple[Reference, ...]
     objects: bool
     redis: bool
     reserve: int
@@ -49,4 +63,5 @@ class Settings:
 
     @classmethod
     def read(cls) -> Settings:
-        return cls(**json.loads(SETTINGS.read_text()))
+        found = json.loads(SETTINGS.read_text())
+        return cls(**found | {"references": tuple(Reference(**each) for each in found["references"])})

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
-from app.backup import archive, digest, fence, manifest, vault
+from app.backup import archive, digest, fence, manifest, references, vault
 from app.backup.archive import Backup, Kind
 from app.backup.command import Failed, Say, run
 from app.backup.manifest import Database, Manifest, Objects, Postgres
@@ -25,8 +25,8 @@ from app.backup.places import LOCK, OBJECTS, PLAN, POINT, SECRETS, Settings
 FULL_EVERY = timedelta(days=7)
 WAL_PATIENCE = 120.0
 """Seconds for the cut's WAL to come into the archive."""
-UNFINISHED = (".minio.sys/tmp", ".minio.sys/multipart")
-"""Of the object store: uploads that have not ended, which no row can name."""
+UNFINISHED = (".minio.sys/tmp", ".minio.sys/multipart", ".minio.sys/maia-restore")
+"""Of the object store: uploads and restores that have not ended, which no row can name."""
 
 
 @contextmanager
@@ -75,9 +75,11 @@ def make(settings: Settings, say: Say, kind: Kind | None = None) -> Manifest:
             _redis()
         last = known[-1] if known else None
         databases = _digests(cut, last, say)
+        named = [(each, references.named(each, cut.readers)) for each in settings.references]
         fence.await_archived(cut.segment, WAL_PATIENCE)
         say("objects")
         kept = objects.result()
+    found = tuple(references.compare(each, keys, kept) for each, keys in named)
     say("manifest")
     plan = json.loads(PLAN.read_text())
     for path, source in (("plan.json", PLAN), ("secrets.json", SECRETS / "secrets.json")):
@@ -106,6 +108,7 @@ def make(settings: Settings, say: Say, kind: Kind | None = None) -> Manifest:
         ),
         objects=kept,
         files={path.name: manifest.sha256(path) for path in sorted(POINT.iterdir())},
+        references=found,
     )
     manifest.store(made)
     _clear()

@@ -10,40 +10,18 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
-from app.backup import archive, digest, fence, manifest, vault
-from app.backup.command import LINES, Failed, Say, run
-from app.backup.manifest import Manifest
-from app.backup.places import OBJECTS, POINT, POSTGRES
+from app.backup import cluster, digest, fence, manifest, vault
+from app.backup.command import Failed, Say, run
+from app.backup.manifest import Database, Manifest, Objects
+from app.backup.places import OBJECTS, POINT
 
 REDIS = Path("/redis")
 """Redis's volume, in this container alone."""
-SOCKET = Path("/tmp/socket")
-LOG = Path("/tmp/postgres.log")
-REPLAY = 24 * 3600.0
-"""Seconds that playing the WAL may take."""
-SERVER = {
-    "listen_addresses": "",
-    "unix_socket_directories": str(SOCKET),
-    "hba_file": "/tmp/pg_hba.conf",
-    "ident_file": "/tmp/pg_ident.conf",
-    "hot_standby": "off",
-    "wal_level": "logical",
-    # On, so that the history of the new timeline is archived, but not yet: by the real server, into its own archive.
-    "archive_mode": "on",
-    "archive_command": "false",
-    "shared_preload_libraries": "pg_stat_statements,pgaudit",
-    "max_wal_size": "4GB",
-    "max_prepared_transactions": "0",
-    "logging_collector": "off",
-}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -85,13 +63,14 @@ def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = ""
         Failed: what did not work; the volumes are unusable then, until another run ends well.
     """
     started = time.monotonic()
-    point, things = _choose(name, moment)
-    _postgres(point, moment, say)
+    point, things = choose(name, moment)
+    cluster.lay(point, moment, say)
     found = _replay(point, moment, say)
     if objects and things.objects:
         say(f"objects: {things.objects.files} files")
-        _empty(OBJECTS)
+        cluster.empty(OBJECTS)
         vault.restore(things.objects.snapshot, OBJECTS, OBJECTS, say)
+        found["differs"] += _compare_objects(things.objects)
         _own(OBJECTS, objects)
     if redis and "dump.rdb" in point.files:
         say("redis")
@@ -99,12 +78,12 @@ def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = ""
     return {"point": point.id, "objects": things.id, "seconds": round(time.monotonic() - started, 1), **found}
 
 
-def _choose(name: str, moment: str) -> tuple[Manifest, Manifest]:
+def choose(name: str, moment: str) -> tuple[Manifest, Manifest]:
     """The point that the restore begins with, and the one whose objects are late enough."""
     if not moment:
         found = manifest.find(name)
         return found, found
-    wanted = _parse(moment)
+    wanted = cluster.parse(moment)
     points = manifest.points()
     before = [each for each in points if datetime.fromisoformat(each.moment) <= wanted]
     after = [each for each in points if datetime.fromisoformat(each.moment) > wanted]
@@ -113,84 +92,15 @@ def _choose(name: str, moment: str) -> tuple[Manifest, Manifest]:
     return before[-1], (after or before[-1:])[0]
 
 
-def _parse(moment: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(moment)
-    except ValueError:
-        raise Failed(f"{moment!r} is no time; write it as 2026-01-31T12:00:00Z") from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _postgres(point: Manifest, moment: str, say: Say) -> None:
-    _empty(POSTGRES.parent)
-    POSTGRES.mkdir(mode=0o700)
-    for path in (POSTGRES.parent, POSTGRES):
-        shutil.chown(path, "postgres", "postgres")
-    say(f"postgres: files of {point.postgres.label}")
-    target = (
-        ("--type=time", f"--target={_parse(moment):%Y-%m-%d %H:%M:%S.%f+00}")
-        if moment
-        else ("--type=name", f"--target={point.postgres.restore_point}")
-    )
-    archive.pgbackrest(
-        *("restore", f"--set={point.postgres.label}", *target),
-        *("--target-action=promote", "--target-timeline=current"),
-        say=lambda line: say(f"postgres: {archive.short(line)}"),
-        user="postgres",
-    )
-
-
 def _replay(point: Manifest, moment: str, say: Say) -> dict[str, Any]:
-    """Play the WAL up to the target in a server that nobody else can reach, compare, and stop it cleanly."""
-    SOCKET.mkdir(mode=0o700, exist_ok=True)
-    shutil.chown(SOCKET, "postgres", "postgres")
-    Path(SERVER["hba_file"]).write_text("local all postgres peer map=job\n")
-    Path(SERVER["ident_file"]).write_text("job root postgres\njob postgres postgres\n")
-    for path in (SERVER["hba_file"], SERVER["ident_file"]):
-        os.chmod(path, 0o644)
-    options = [word for key, value in SERVER.items() for word in ("-c", f"{key}={value}")]
-    say("postgres: playing the WAL")
-    with LOG.open("w") as log:
-        server = subprocess.Popen(
-            ["postgres", "-D", POSTGRES, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            user="postgres",
-            group="postgres",
-            extra_groups=[],
-        )
-    try:
-        link = _await(server, say)
-        with link:
-            row = link.execute("select timeline_id from pg_control_checkpoint()").fetchone()
-            for name in ("restore_command", "recovery_target_name", "recovery_target_time", "recovery_target_action",
-                         "recovery_target_timeline"):  # fmt: skip
-                link.execute(f"alter system reset {name}".encode())
-            names = fence.databases(link)
-        differs = [] if moment else _compare(point, names, say)
-        return {"timeline": row[0] if row else 0, "differs": differs, "compared": not moment}
-    finally:
-        server.send_signal(2)  # SIGINT: a fast shutdown, with a checkpoint
-        server.wait()
-
-
-def _await(server: subprocess.Popen[bytes], say: Say) -> psycopg.Connection[Any]:
-    """A connection, once the server has reached its target and takes writes."""
-    deadline = time.monotonic() + REPLAY
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise Failed(f"postgres: {_last_words()}")
-        try:
-            return fence.connect(folder=str(SOCKET))
-        except psycopg.OperationalError:
-            time.sleep(0.1)
-    raise Failed(f"postgres: the WAL is not played after {REPLAY / 3600:.0f} hours")
-
-
-def _last_words() -> str:
-    told = [line for line in LOG.read_text(errors="replace").splitlines() if "FATAL" in line or "PANIC" in line]
-    return " | ".join(line.split(":  ", 1)[-1] for line in told[-LINES:]) or "it stopped"
+    """Play the WAL up to the target, and compare what is there then."""
+    with cluster.played(say) as link:
+        row = link.execute("select timeline_id from pg_control_checkpoint()").fetchone()
+        for name in ("restore_command", "recovery_target_name", "recovery_target_time", "recovery_target_action",
+                     "recovery_target_timeline"):  # fmt: skip
+            link.execute(f"alter system reset {name}".encode())
+        differs = [] if moment else _compare(point, fence.databases(link), say)
+    return {"timeline": row[0] if row else 0, "differs": differs, "compared": not moment}
 
 
 def _compare(point: Manifest, names: list[str], say: Say) -> list[str]:
@@ -201,21 +111,37 @@ def _compare(point: Manifest, names: list[str], say: Say) -> list[str]:
             differs.append(name)
             continue
         say(f"postgres: comparing {name}")
-        with fence.connect(name, str(SOCKET)) as link:
-            tables, sequences = digest.database(link), digest.sequences(link)
-        expected = wanted[name]
-        differs += [
-            f"{name}: {table}"
-            for table in sorted({*tables, *expected.tables})
-            if tables.get(table) != expected.tables.get(table)
-        ]
-        differs += [f"{name}: {each}" for each, at in expected.sequences.items() if sequences.get(each, -1) < at]
+        with fence.connect(name, str(cluster.SOCKET)) as link:
+            differs += [f"{name}: {each}" for each in differing(wanted[name], link)]
     return differs
+
+
+def differing(expected: Database, link: fence.Link) -> list[str]:
+    """The tables and sequences of a database that are not what is expected."""
+    tables, sequences = digest.database(link), digest.sequences(link)
+    names = sorted({*tables, *expected.tables})
+    return [name for name in names if tables.get(name) != expected.tables.get(name)] + [
+        name for name, at in expected.sequences.items() if sequences.get(name, -1) < at
+    ]
+
+
+def _compare_objects(expected: Objects) -> list[str]:
+    """What of the objects is not what the manifest says.
+
+    The snapshot's tree is a hash over every name and content, and restic has compared each file that it wrote with it.
+    """
+    files = [path.lstat() for path in OBJECTS.rglob("*") if path.is_symlink() or not path.is_dir()]
+    found = {
+        "tree": (vault.find(expected.snapshot).tree, expected.tree),
+        "files": (len(files), expected.files),
+        "bytes": (sum(each.st_size for each in files), expected.bytes),
+    }
+    return [f"objects: {what} {has}, not {wanted}" for what, (has, wanted) in found.items() if has != wanted]
 
 
 def _redis(point: Manifest, owner: str) -> None:
     """The data as the first file of an append-only log: a dump beside such a log would not be read."""
-    _empty(REDIS)
+    cluster.empty(REDIS)
     snapshot = manifest.ids()[point.id]
     staging = REDIS / "restored"
     vault.restore(snapshot, POINT, staging, lambda line: None)
@@ -237,11 +163,3 @@ def _own(folder: Path, owner: str) -> None:
     uid, gid = (int(part) for part in owner.split(":"))
     os.chown(folder, uid, gid)
     os.chmod(folder, 0o750)  # noqa: S103 - as in the image of its part
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -1,4 +1,4 @@
-"""When the next point is due. Pure."""
+"""When the next point is due, and the next drill. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 RETRY = timedelta(minutes=15)
 """Between a point that failed and the next try."""
+DAY = 86400.0
 
 
 def due(at: str, now: datetime, succeeded: float | None, tried: float | None) -> bool:
@@ -28,6 +29,18 @@ def due(at: str, now: datetime, succeeded: float | None, tried: float | None) ->
         return False
     begun = _moment(tried, now)
     return not begun or now - begun >= RETRY
+
+
+def drill_due(days: int, now: float, succeeded: float | None, began: float | None) -> float | None:
+    """Until when a drill must have gone well, in seconds since the epoch; None where none is wanted.
+
+    Args:
+        days: from one to the next; the day itself is left for it.
+        succeeded: when the last one went well; in the future (the clock was set back), it counts for nothing.
+        began: since when points are looked after: the grace of an appliance that never had one.
+    """
+    since = [each for each in (succeeded, began) if each and each <= now]
+    return max(since, default=now) + (days + 1) * DAY if days else None
 
 
 def _moment(seconds: float | None, now: datetime) -> datetime | None:

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from typing import Any
 
+from app.backup import references
 from app.backup.command import Failed
 from app.backup.manifest import Manifest
-from app.backup.places import STATUS
+from app.backup.places import STATUS, STATUS_LOCK
 
 Known = dict[str, Any]
 
@@ -24,9 +26,24 @@ def read() -> Known:
 
 
 def _write(**changes: Any) -> None:
-    partial = STATUS.with_suffix(".partial")
-    partial.write_text(json.dumps(read() | changes, indent=1))
-    partial.replace(STATUS)
+    with STATUS_LOCK.open("a") as lock:
+        flock(lock, LOCK_EX)
+        partial = STATUS.with_suffix(".partial")
+        partial.write_text(json.dumps(read() | changes, indent=1))
+        partial.replace(STATUS)
+
+
+def begin() -> None:
+    """Remember since when points are looked after here."""
+    if "began" not in read():
+        _write(began=time.time())
+
+
+def drilled(*, error: str, rto: float, rpo: float) -> None:
+    """Note how a drill ended; its times count where it went well."""
+    now = time.time()
+    well = {} if error else {"drill_succeeded": now, "drill_rto": rto, "drill_rpo": rpo}
+    _write(drill_tried=now, drill_error=error, **well)
 
 
 @contextmanager
@@ -38,8 +55,11 @@ def job(name: str) -> Iterator[Callable[[Manifest], None]]:
 
     def report(point: Manifest) -> None:
         made.update(
-            point_id=point.id, point_size=point.size, point_added=point.added, point_fenced=point.postgres.fenced
-        )
+            point_id=point.id, point_size=point.size, point_added=point.added, point_fenced=point.postgres.fenced,
+            references_error=references.wrong(point.references),
+            references_absent=sum(each.absent for each in point.references),
+            references_unnamed=sum(each.unnamed for each in point.references),
+        )  # fmt: skip
 
     try:
         yield report

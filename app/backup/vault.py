@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.backup.command import Failed, Say, run
+from app.backup.command import Failed, Say, lines, run
 from app.backup.places import ARCHIVE, SECRETS
 
 REPOSITORY = ARCHIVE / "restic"
@@ -33,13 +33,13 @@ class Snapshot:
 
 
 def restic(*words: str | Path, say: Say | None = None, codes: Sequence[int] = (0,)) -> str:
-    return run(
-        (
-            *("restic", *words, "--repo", REPOSITORY, "--password-file", SECRETS / "restic", "--no-cache"),
-            *(() if words[0] in WRITING else ("--no-lock",)),
-        ),
-        say=say,
-        codes=codes,
+    return run(_command(*words), say=say, codes=codes)
+
+
+def _command(*words: str | Path) -> tuple[str | Path, ...]:
+    return (
+        *("restic", *words, "--repo", REPOSITORY, "--password-file", SECRETS / "restic", "--no-cache"),
+        *(() if words[0] in WRITING else ("--no-lock",)),
     )
 
 
@@ -90,6 +90,21 @@ def _read(found: dict[str, Any]) -> Snapshot:
         bytes=summary.get("total_bytes_processed", 0),
         added=summary.get("data_added_packed", 0),
     )
+
+
+def folders(snapshot: str, path: Path) -> list[str]:
+    """The folders that stand just below ``path``, apart from hidden ones."""
+    found = [json.loads(line) for line in restic("ls", "--json", snapshot, path).splitlines()]
+    paths = [Path(each["path"]) for each in found if each.get("type") == "dir"]
+    return [each.name for each in paths if each.parent == path and not each.name.startswith(".")]
+
+
+def files(snapshot: str, path: Path) -> Iterator[str]:
+    """Every file below ``path``, one by one: there may be more of them than there is memory."""
+    for line in lines(_command("ls", "--json", "--recursive", snapshot, path)):
+        found = json.loads(line)
+        if found.get("type") == "file":
+            yield str(found["path"])
 
 
 def dump(snapshot: str, path: Path) -> str:

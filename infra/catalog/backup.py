@@ -21,7 +21,7 @@ SERVICE = Service(
         File(path="/run/secrets/restic", template="backup/restic.j2"),
         File(path="/run/secrets/secrets.json", template="backup/secrets.json.j2", live=True),
     ),
-    secrets=("recovery", "redis-backup"),
+    secrets=("evidence", "recovery", "redis-backup"),
     custodian=True,
     volumes=(Volume(name="data", path="/data"),),
     shares=(

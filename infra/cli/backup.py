@@ -20,4 +20,6 @@ def run(args: argparse.Namespace) -> int:
         made = recovery.ask(stack, "make", *(["--kind", args.kind] if args.kind else []), say=say)
     size, added = common.size(made["size"]), common.size(made["added"])
     print(f"point:   {made['id']} ({made['kind']}), {size}, of which {added} are new, in {made['seconds']} s")
+    if made["wrong"]:
+        print(f"objects: {made['wrong']}")
     return 0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from infra.progress import Progress
     from infra.stack import Stack
 
 
@@ -22,30 +23,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import leftovers
+    from infra import timer
+    from infra.cli import drill
     from infra.progress import Progress
 
     stack = common.started(args)
     _confirm(stack.name, args.yes)
-    with common.locked(stack, "destroy"):
-        with Progress() as progress:
-            with progress.step("engine") as say:
-                engine = common.engine(stack, say)
-            with progress.step("pulumi destroy") as say:
-                if engine.exists():
-                    engine.recover(say)
-                    leftovers.remove_unknown(stack.name, engine.known(), say)
-                    engine.destroy(say)
-                else:
-                    leftovers.refuse_foreign(stack.name)
-            with progress.step("leftovers") as say:
-                leftovers.remove_all(stack.name, say)
-                kept = _remove_files(stack, say)
-                engine.remove_stack()
-                stack.file.unlink(missing_ok=True)
+    with common.locked(stack, "destroy"), Progress() as progress:
+        timer.remove(stack.name, stack.site)
+        drill.end(stack, progress)
+        kept = remove(stack, progress)
         stack.site.lock(stack.name).unlink(missing_ok=True)
     print(f"nothing of {stack.name} is left" + (f" but its recovery points in {kept}" if kept else ""))
     return 0
+
+
+def remove(stack: Stack, progress: Progress, *, ours: bool = False) -> Path | None:
+    """Remove the stack, however much of it there is.
+
+    Args:
+        ours: known to be this site's, even where the engine knows nothing of it.
+
+    Returns:
+        A folder of points that the owner named elsewhere, which stays.
+    """
+    from infra import leftovers
+
+    with progress.step("engine") as say:
+        engine = common.engine(stack, say)
+    with progress.step("pulumi destroy") as say:
+        if engine.exists():
+            engine.recover(say)
+            leftovers.remove_unknown(stack.name, engine.known(), say)
+            engine.destroy(say)
+        elif not ours:
+            leftovers.refuse_foreign(stack.name)
+    with progress.step("leftovers") as say:
+        leftovers.remove_all(stack.name, say)
+        kept = _remove_files(stack, say)
+        engine.remove_stack()
+        stack.file.unlink(missing_ok=True)
+    return kept
 
 
 def _confirm(name: str, typed: str | None) -> None:
@@ -72,9 +90,10 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
 
     say("removing its files")
     site, name = stack.site, stack.name
-    for folder in (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), home(site, name)):
+    folders = (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), site.restoring(name))
+    for folder in (*folders, home(site, name)):
         shutil.rmtree(folder, ignore_errors=True)
     for file in (site.unfinished(name), site.ages(name)):
         file.unlink(missing_ok=True)
-    elsewhere = stack.config.backup.folder
+    elsewhere = stack.config.backup.folder if stack.exists() else None
     return site.archive(name, elsewhere) if elsewhere else None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.cli import common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
+    from checks import Result
     from infra.engine import Engine
     from infra.progress import Progress
     from infra.recovery import Archive, Contents
@@ -25,55 +27,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("point", nargs="?", help="as `maia backups list` names it (latest)")
     parser.add_argument("--time", default="", metavar="T", help="any moment instead, as 2026-01-31T12:00:00Z")
     parser.add_argument("--into", metavar="STACK", help="a stack beside this one, to look before you leap")
+    parser.add_argument("--database", metavar="NAME", help="one database alone, beside the live one")
+    parser.add_argument("--table", default="", metavar="SCHEMA.NAME", help="of that database, the rows of one table")
+    parser.add_argument("--bucket", metavar="NAME", help="one bucket alone, beside the live one")
+    parser.add_argument("--as", dest="side", metavar="NAME", help="what it is called then (its name and the point's)")
     parser.add_argument("--archive", type=Path, metavar="DIR", help="a folder of points from elsewhere")
     parser.add_argument("--key", type=Path, metavar="FILE", help="the recovery key of that folder")
     parser.add_argument("--no-last-chance", action="store_true", help="make no point of what is there now first")
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import recovery, revoked
-    from infra.cli import check, up
+    from infra.cli import aside, check, up
     from infra.progress import Progress
-    from infra.releases import taking
     from infra.site import Site
     from infra.stack import Stack
 
+    aside.refuse(args)
+    if args.database or args.bucket:
+        return aside.run(args)
     site = Site.current()
     target = Stack(args.into or args.stack, site)
     with common.locked(target, "restore"), Progress() as progress:
-        _ready(progress)
-        archive = _archive(args, site, progress)
-        with progress.step("preflight") as say:
-            say("reading the point")
-            contents = recovery.look(target.name, site, archive, args.point or _meant(target), say)
-            _preflight(contents)
+        ready(progress)
+        source = archive(args, site, progress)
+        contents = look(target, source, args.point or _meant(target), progress)
         # From here on by its id: the last-chance point will be the latest.
         point = str(contents.manifest["id"])
         fresh = not target.exists()
         if fresh:
-            _begin(target, contents, aside=args.into is not None)
+            begin(target, contents, aside=args.into is not None)
         unfinished = site.unfinished(target.name).exists()
-        target, engine = _engine(target, contents if fresh else None, progress)
+        target, engine = initialised(target, contents if fresh else None, progress)
         if not fresh and not unfinished:
             _last_chance(target, progress, wanted=not args.no_last_chance)
         if not fresh:
             engine.configure("maia:running", "false")
             up.apply(Stack(target.name, site), engine, progress)
-        with progress.step("restore") as say:
-            found = recovery.fill(target, archive, point, args.time, say)
-        engine.configure("maia:running", "true")
-        target, engine = up.prepare(Stack(target.name, site), progress)
-        up.apply(target, engine, progress)
-        taking.keep(target)
-        with progress.step("logins") as say:
-            revoked.remove(target.plan, site, engine.secrets(), say)
-        result = check.verify(target, engine, progress)
-    print(f"restored: {found['point']} into the stack {target.name}, open at {target.plan.origin}/")
+        brought = bring(target, engine, source, point, args.time, progress)
+    found = brought.found
+    print(f"restored: {found['point']} into the stack {target.name}, open at {brought.stack.plan.origin}/")
     if found["differs"]:
         print(f"differs:  {', '.join(found['differs'])}")
     elif found["compared"]:
         print("compared: every table is what the point's manifest says")
-    return check.report(result) or int(bool(found["differs"]))
+    return check.report(brought.checks) or int(bool(found["differs"]))
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A stack that was filled, is up, and was checked."""
+
+    stack: Stack
+    found: dict[str, Any]
+    """What was put back, and what differs from the manifest."""
+    checks: Result
+
+
+def bring(target: Stack, engine: Engine, archive: Archive, point: str, moment: str, progress: Progress) -> Brought:
+    """Fill the volumes of a stack that is down, start it and check it."""
+    from infra import recovery, revoked
+    from infra.cli import check, up
+    from infra.releases import taking
+    from infra.stack import Stack
+
+    with progress.step("restore") as say:
+        found = recovery.fill(target, archive, point, moment, say)
+    engine.configure("maia:running", "true")
+    target, engine = up.prepare(Stack(target.name, target.site), progress)
+    up.apply(target, engine, progress)
+    taking.keep(target)
+    with progress.step("logins") as say:
+        revoked.remove(target.plan, target.site, engine.secrets(), say)
+    return Brought(target, found, check.verify(target, engine, progress))
 
 
 def _meant(target: Stack) -> str:
@@ -82,7 +107,7 @@ def _meant(target: Stack) -> str:
     return mark.read_text().strip() if mark.exists() else "latest"
 
 
-def _ready(progress: Progress) -> None:
+def ready(progress: Progress) -> None:
     """Docker, and the image that reads archives."""
     from infra import health
     from infra.catalog.backup import SERVICE
@@ -95,9 +120,9 @@ def _ready(progress: Progress) -> None:
         store.load(health.client(), image)
 
 
-def _archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archive:
+def archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archive:
     from infra import recovery
-    from infra.recovery import KEY, Archive
+    from infra.recovery import Archive
 
     if (args.archive is None) != (args.key is None):
         raise MaiaError("--archive and --key go together", where="restore", mend="name both")
@@ -108,14 +133,24 @@ def _archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archiv
     source = common.started(args)
     with progress.step("engine") as say:
         secrets = common.engine(source, say).secrets()
-    folder = source.site.archive(source.name, source.config.backup.folder or "")
     if args.time and source.plan.running:
         with progress.step("flush") as say:
             recovery.ask(source, "flush", say=say)
-    return Archive(folder, secrets[KEY])
+    return Archive.of(source, secrets)
 
 
-def _preflight(contents: Contents) -> None:
+def look(target: Stack, archive: Archive, point: str, progress: Progress, *, room: float = SPARE) -> Contents:
+    """Read a point; nothing is changed yet, and one that cannot end well is refused."""
+    from infra import recovery
+
+    with progress.step("preflight") as say:
+        say("reading the point")
+        contents = recovery.look(target.name, target.site, archive, point, say)
+        _preflight(contents, room)
+    return contents
+
+
+def _preflight(contents: Contents, room: float) -> None:
     """Refuse what cannot end well, before anything is changed."""
     from infra import health
     from infra.releases import numbers, version
@@ -128,15 +163,15 @@ def _preflight(contents: Contents) -> None:
             mend="restore with that release or a newer one; nothing was changed",
         )
     free = shutil.disk_usage(health.client().info()["DockerRootDir"]).free
-    if free < contents.size * SPARE:
+    if free < contents.size * room:
         raise MaiaError(
-            f"takes {common.size(contents.size)}, and {common.size(free)} are free",
+            f"takes {common.size(int(contents.size * room))}, and {common.size(free)} are free",
             where=str(contents.manifest["id"]),
             mend="make room; nothing was changed",
         )
 
 
-def _begin(target: Stack, contents: Contents, *, aside: bool) -> None:
+def begin(target: Stack, contents: Contents, *, aside: bool) -> None:
     """The stack file of a stack that is not here yet."""
     import yaml
 
@@ -148,7 +183,7 @@ def _begin(target: Stack, contents: Contents, *, aside: bool) -> None:
     atomic.write(target.file, yaml.safe_dump(document))
 
 
-def _engine(target: Stack, contents: Contents | None, progress: Progress) -> tuple[Stack, Engine]:
+def initialised(target: Stack, contents: Contents | None, progress: Progress) -> tuple[Stack, Engine]:
     """The engine on the stack; a new one gets the secrets of the point."""
     from infra import initialise
     from infra.stack import Stack

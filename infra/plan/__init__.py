@@ -113,7 +113,12 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         acme=_acme(config),
         absent=absent,
         reserve=config.care.reserve,
-        backup=BackupPolicy(folder=config.backup.folder or "", at=config.backup.at or "", days=config.backup.days),
+        backup=BackupPolicy(
+            folder=config.backup.folder or "",
+            at=config.backup.at or "",
+            days=config.backup.days,
+            drill=config.backup.drill or 0,
+        ),
         settings=config.model_dump(mode="json", exclude_unset=True, exclude={"running"}),
         secrets=tuple(sorted({*(need.secret for need in needs), *(name for s in services for name in s.secrets)})),
     )

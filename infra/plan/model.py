@@ -218,6 +218,8 @@ class BackupPolicy:
     at: str
     """Time of day, ``HH:MM`` UTC; empty for never."""
     days: int
+    drill: int
+    """Days within which a drill must have gone well; 0 for never."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,15 +35,19 @@ def another_port(_world: World, body: dict[str, Any]) -> None:
     bindings.append({**bindings[0], "HostIp": "127.0.0.2"})
 
 
-@contextmanager
-def failed_point(world: World) -> Iterator[None]:
-    """The last point failed, or so the part remembers."""
-    status, kept = "/data/status.json", "/data/kept.json"
-    _in_backup(world, f'mv {status} {kept}; echo \'{{"point_error": "planted"}}\' > {status}')
-    try:
-        yield
-    finally:
-        _in_backup(world, f"rm {status}; mv {kept} {status}")
+def remembering(**known: object) -> Change:
+    """What the backup part remembers of its jobs is this."""
+
+    @contextmanager
+    def change(world: World) -> Iterator[None]:
+        status, kept = "/data/status.json", "/data/kept.json"
+        _in_backup(world, f"mv {status} {kept}; echo '{json.dumps(known)}' > {status}")
+        try:
+            yield
+        finally:
+            _in_backup(world, f"rm {status}; mv {kept} {status}")
+
+    return change
 
 
 @contextmanager

@@ -154,6 +154,41 @@ def test_every_acknowledged_write_before_the_cut_is_in_the_point(third: Applianc
     assert kept <= total
 
 
+def test_rows_that_name_objects_are_compared_with_the_objects(third: Appliance) -> None:
+    def found(told: str = "") -> tuple[int, list[dict[str, Any]]]:
+        assert told in third.maia("backup").stdout
+        code = third.maia("check", "-k", "backup-good", check=False).returncode
+        return code, json.loads(third.maia("backups", "show", "latest").stdout)["references"]
+
+    def ask(*queries: str) -> None:
+        asked = [{"database": "postgres", "bucket": "pictures", "query": query} for query in queries]
+        third.write({"backup": third.values["backup"] | {"references": asked}})
+        third.maia("up", "--skip-checks")
+
+    store = Store(third.stack.plan, third.site).objects()
+    store.make_bucket("pictures")
+    for key in ("note", "a b/ü", "unnamed/one"):
+        store.put_object("pictures", key, io.BytesIO(b"x"), 1)
+    sql(third, "postgres", "create table clinic.pictures as select unnest(array['note', 'a b/ü', null]) as key")
+    function = "create or replace function clinic.named() returns setof text language sql as"
+    sql(third, "postgres", f"{function} 'select key from clinic.pictures'")
+    ask("select key from clinic.pictures", "select clinic.named()")
+    code, (whole, same) = found()
+    assert (code, whole["named"], whole["absent"], whole["error"]) == (0, 2, 0, "")
+    assert (whole["unnamed"], whole["unnamed_keys"]) == (1, ["unnamed/one"])
+    assert same == whole
+    sql(third, "postgres", "insert into clinic.pictures values ('never/stored')")
+    sql(third, "postgres", f"{function} 'delete from clinic.pictures returning key'")
+    code, (lacking, refused) = found(
+        "objects: pictures lacks 1 that postgres names, as 'never/stored'; pictures, named "
+    )
+    assert (code, lacking["absent"], lacking["absent_keys"]) == (1, 1, ["never/stored"])
+    assert "read-only transaction" in refused["error"], "and the point is made none the less"
+    assert sql(third, "postgres", "select count(*) from clinic.pictures") == [(4,)]
+    ask()
+    third.maia("backup")
+
+
 def test_a_moment_between_two_writes_comes_back_in_a_stack_beside(third: Appliance) -> None:
     sql(third, "postgres", "create table clinic.moments (what text)")
     sql(third, "postgres", "insert into clinic.moments values ('before')")

@@ -100,6 +100,18 @@ def test_a_second_up_changes_nothing_and_the_clone_is_clean(fresh: Fresh) -> Non
     assert fresh.root("git status --porcelain").stdout == ""
 
 
+def test_systemd_makes_the_drills_that_were_asked_for(fresh: Fresh) -> None:
+    fresh.maia("backup")
+    fresh.maia("drill --schedule weekly")
+    assert fresh.root("systemctl is-enabled maia-drill-local.timer").stdout == "enabled\n"
+    assert "maia-drill-local.service" in fresh.root("systemctl list-timers maia-drill-local.timer").stdout
+    done = fresh.root("systemctl start maia-drill-local.service")
+    assert done.returncode == 0, fresh.root("journalctl -u maia-drill-local.service --no-pager | tail -40").stdout
+    results = "~/.local/state/maia/evidence/local/drills/*.json"
+    assert fresh.root(f"grep -h green {results}").stdout == '  "green": true,\n'
+    assert fresh.root("docker ps -aq --filter label=maia.stack=local-drill").stdout == ""
+
+
 def test_a_restart_of_the_machine_brings_the_appliance_back(fresh: Fresh) -> None:
     docker.from_env().containers.get(fresh.server.name).restart(timeout=60)
     fresh.server = fresh.lab.up(fresh.name, lambda text: None, release=fresh.release)
@@ -111,6 +123,7 @@ def test_destroy_leaves_nothing_of_it_on_the_machine(fresh: Fresh) -> None:
     fresh.maia("destroy --yes local")
     networks = "docker network ls --quiet --filter type=custom"
     assert fresh.root(f"docker ps -aq && docker volume ls -q && {networks}").stdout == ""
+    assert fresh.root("ls /etc/systemd/system | grep maia").stdout == ""
     assert fresh.root("find ~/.local/state/maia -name '*local*'").stdout == ""
     assert fresh.root("git status --porcelain").stdout == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app.backup import manifest, schedule
+from app.backup import manifest, references, schedule
 from app.backup.command import Failed, run
 from app.backup.digest import Table
-from app.backup.manifest import Database, Manifest, Objects, Postgres
+from app.backup.manifest import Database, Found, Manifest, Objects, Postgres
+from app.backup.places import Reference
 from app.backup.wal import NAME
 from infra import credentials
 from infra.errors import MaiaError
@@ -167,3 +169,34 @@ def test_after_a_restore_that_was_cut_short_nothing_starts(tmp_path: Path) -> No
     mark.write_text("20260301T120000Z\n")
     with pytest.raises(MaiaError, match="maia restore 20260301T120000Z --stack local"):
         refuse_unfinished(stack)
+
+
+FOUND = Found(database="shop", bucket="album", named=2)
+
+
+def test_a_row_that_names_an_object_which_the_point_lacks_is_told() -> None:
+    assert references.wrong([FOUND]) == ""
+    lacking = dataclasses.replace(FOUND, absent=1, absent_keys=["a/b"])
+    unknown = dataclasses.replace(FOUND, error="there is no database 'shop'")
+    told = references.wrong([FOUND, lacking, unknown])
+    assert told == "album lacks 1 that shop names, as 'a/b'; album, named by shop: there is no database 'shop'"
+
+
+def test_the_key_of_an_object_is_the_folder_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    below = ("a/xl.meta", "b c/ü/xl.meta", "b c/ü/0f3e/part.1", "folder__XLDIR__/xl.meta", "d/e/xl.meta")
+    paths = [f"/objects/album/{path}" for path in below]
+    monkeypatch.setattr("app.backup.vault.files", lambda snapshot, path: iter(paths))
+    asked = Reference(database="shop", bucket="album", query="q")
+    found = references.compare(asked, {"a", "b c/ü", "folder/", "gone"}, made().objects)
+    assert (found.named, found.absent, found.absent_keys) == (4, 1, ["gone"])
+    assert (found.unnamed, found.unnamed_keys) == (1, ["d/e"])
+    assert references.compare(asked, set(), None).error == "the point holds no objects"
+    assert references.compare(asked, "no such table", made().objects).error == "no such table"
+
+
+def test_what_was_found_of_references_is_in_the_manifest() -> None:
+    point = dataclasses.replace(made(), references=(FOUND,))
+    assert Manifest.parse(json.dumps(point.data())) == point
+    former = made().data() | {"version": 1}
+    del former["references"]
+    assert Manifest.parse(json.dumps(former)).references == ()
