@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from infra.acme import Acme
 from infra.errors import MaiaError
 from infra.fields import Destination, HostName, PartName, PortNumber, Strict, Variable
+from infra.target import Copy, CopyName
 
 VERSION = 1
 """The version of the stack file's format that this release reads and writes."""
@@ -141,6 +142,9 @@ class Backup(Strict):
     )
     days: Annotated[int, Field(ge=1, le=3650, strict=True)] = Field(
         default=14, description="How long points are kept, and the WAL that leads to any moment between them."
+    )
+    copies: dict[CopyName, Copy] = Field(
+        default={}, description="Places away from this machine that get the archive too, each by a name."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 Say = Callable[[str], None]
@@ -16,6 +16,16 @@ class Failed(Exception):
     """Something did not work; one line that says what."""
 
 
+class Exited(Failed):
+    """A program ended with an exit code that is a failure."""
+
+    def __init__(self, program: str, code: int, lines: Sequence[str]) -> None:
+        super().__init__(f"{program}: {' | '.join(lines) or f'exit code {code}'}")
+        self.code = code
+        self.lines = lines
+        """Its last ones."""
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -23,6 +33,8 @@ def run(
     say: Say | None = None,
     codes: Sequence[int] = (0,),
     user: str | None = None,
+    env: Mapping[str, str] | None = None,
+    patience: float | None = None,
 ) -> str:
     """Run it to its end.
 
@@ -31,12 +43,14 @@ def run(
         say: told each line as it comes.
         codes: exit codes that are no failure.
         user: whom to run it as, with that user's group alone.
+        env: its environment, instead of this one.
+        patience: seconds after which it is killed, which is a failure; not together with ``say``.
 
     Returns:
         What it wrote to standard output.
 
     Raises:
-        Failed: another exit code, with the last lines of standard error, or of the output where that is empty.
+        Exited: another exit code, with the last lines of standard error, or of the output where that is empty.
     """
     process = subprocess.Popen(
         [str(word) for word in command],
@@ -48,9 +62,14 @@ def run(
         user=user,
         group=user,
         extra_groups=[] if user else None,
+        env=env,
     )
     if say is None:
-        out, err = process.communicate(stdin)
+        try:
+            out, err = process.communicate(stdin, patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
     else:
         assert process.stdout
         kept = []
@@ -61,5 +80,5 @@ def run(
         out, err = "".join(kept), ""
     if process.returncode not in codes:
         last = [line.strip() for line in (err or out).splitlines() if line.strip()][-LINES:]
-        raise Failed(f"{Path(command[0]).name} {command[1]}: {' | '.join(last) or f'exit code {process.returncode}'}")
+        raise Exited(f"{Path(command[0]).name} {command[1]}", process.returncode, last)
     return out

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.backup import metrics, schedule, status
-from app.backup.places import Settings
+from app.backup import copy, metrics, schedule, status
+from app.backup.places import Copy, Settings
 from app.backup.wal import Shipper
 
 PAUSE = 0.5
@@ -40,8 +40,11 @@ class State(TypedDict):
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[State]:
     shipper = Shipper(beat=time.monotonic())
-    tasks = [asyncio.create_task(_ship(shipper)), asyncio.create_task(_keep_schedule(Settings.read()))]
-    yield State(shipper=shipper, registry=metrics.registry(shipper))
+    settings = Settings.read()
+    copy.clear()
+    work = [_ship(shipper), _keep_schedule(settings), *(_keep_copy(each) for each in settings.copies)]
+    tasks = [asyncio.create_task(each) for each in work]
+    yield State(shipper=shipper, registry=metrics.registry(shipper, settings.copies))
     for task in tasks:
         task.cancel()
 
@@ -60,9 +63,23 @@ async def _keep_schedule(settings: Settings) -> None:
     while True:
         known = status.read()
         if schedule.due(settings.at, datetime.now(UTC), known.get("point_succeeded"), known.get("point_tried")):
-            job = await asyncio.create_subprocess_exec(sys.executable, "-m", "app.backup", "make")
-            await job.wait()
+            await _run("make")
         await asyncio.sleep(LOOK)
+
+
+async def _keep_copy(target: Copy) -> None:
+    while True:
+        known, made = status.read(target.status), status.read().get("point_id", "")
+        succeeded, tried = known.get("copy_succeeded"), known.get("copy_tried")
+        news = made != known.get("point", "")
+        if schedule.copy_due(target.every, datetime.now(UTC), succeeded, tried, news=news):
+            await _run("copy", target.name)
+        await asyncio.sleep(LOOK)
+
+
+async def _run(*words: str) -> None:
+    job = await asyncio.create_subprocess_exec(sys.executable, "-m", "app.backup", *words)
+    await job.wait()
 
 
 async def health(request: Request) -> Response:

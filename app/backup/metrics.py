@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.backup import places, status
-from app.backup.places import ARCHIVE
+from app.backup.places import ARCHIVE, Copy
 from app.backup.wal import Shipper
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -22,11 +22,18 @@ REMEMBERED = {
     "point_added": ("maia_backup_last_added_bytes", "Bytes that the last point added to the archive, WAL apart."),
     "verify_succeeded": ("maia_backup_last_verify_timestamp_seconds", "When the archive was last found whole."),
 }
+OF_COPIES = {
+    "copy_succeeded": ("maia_backup_copy_last_success_timestamp_seconds", "When the archive was last brought there."),
+    "copy_seconds": ("maia_backup_copy_last_duration_seconds", "How long that took."),
+    "added": ("maia_backup_copy_last_added_bytes", "Bytes that it added there."),
+    "verify_succeeded": ("maia_backup_copy_last_verify_timestamp_seconds", "When the copy was last found whole."),
+}
 
 
 class Backups(Collector):
-    def __init__(self, shipper: Shipper) -> None:
+    def __init__(self, shipper: Shipper, copies: Sequence[Copy]) -> None:
         self._shipper = shipper
+        self._copies = {each.name: each.status for each in copies}
 
     def collect(self) -> Iterator[Metric]:
         known = status.read()
@@ -53,6 +60,21 @@ class Backups(Collector):
             value=float(bool(self._shipper.error)),
         )
         yield from self._disk()
+        yield from self._away()
+
+    def _away(self) -> Iterator[Metric]:
+        known = {name: status.read(file) for name, file in self._copies.items()}
+        for key, (metric, about) in OF_COPIES.items():
+            family = GaugeMetricFamily(metric, about, labels=["copy"])
+            for name, found in known.items():
+                if key in found:
+                    family.add_metric([name], float(found[key]))
+            yield family
+        for job, metric in (("copy", "maia_backup_copy_failing"), ("verify", "maia_backup_copy_verify_failing")):
+            family = GaugeMetricFamily(metric, f"Whether the last {job} failed.", labels=["copy"])
+            for name, found in known.items():
+                family.add_metric([name], float(bool(found.get(f"{job}_error"))))
+            yield family
 
     def _disk(self) -> Iterator[Metric]:
         found = os.statvfs(ARCHIVE)
@@ -71,8 +93,8 @@ class Backups(Collector):
         )
 
 
-def registry(shipper: Shipper) -> CollectorRegistry:
+def registry(shipper: Shipper, copies: Sequence[Copy] = ()) -> CollectorRegistry:
     made = CollectorRegistry()
     ProcessCollector(registry=made)
-    made.register(Backups(shipper))
+    made.register(Backups(shipper, copies))
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,39 @@ LOCK = DATA / "lock"
 STANZA_LOCK = DATA / "stanza.lock"
 STATUS = DATA / "status.json"
 MANIFESTS = DATA / "manifests"
+COPIES = DATA / "copies"
+"""What is remembered of each place that gets the archive too, with restic's cache of it."""
 
 
 def same_disk() -> bool:
     """Whether the archive is on the file system that it is to outlive."""
     return ARCHIVE.stat().st_dev == POSTGRES.parent.stat().st_dev
+
+
+def room() -> int:
+    """Bytes that are free for the archive."""
+    found = os.statvfs(ARCHIVE)
+    return found.f_bavail * found.f_frsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A place away from the machine that gets the archive too."""
+
+    name: str
+    repository: str
+    host: str
+    port: int
+    every: int
+    """Minutes between two runs."""
+    region: str
+    """Of S3; empty for SSH."""
+    private: bool
+    """Whether it is trusted by roots of its own."""
+
+    @property
+    def status(self) -> Path:
+        return COPIES / self.name / "status.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +73,12 @@ class Settings:
     """How long points are kept."""
     objects: bool
     redis: bool
+    copies: tuple[Copy, ...] = ()
 
     @classmethod
     def read(cls) -> Settings:
-        return cls(**json.loads(SETTINGS.read_text()))
+        found = json.loads(SETTINGS.read_text())
+        return cls(**found | {"copies": tuple(Copy(**each) for each in found["copies"])})
+
+    def copy(self, name: str) -> Copy:
+        return next(each for each in self.copies if each.name == name)

@@ -70,6 +70,19 @@ def _same(found: Manifest, file: str, content: bytes) -> None:
         raise Failed(f"{file} of the point {found.id} is not what its manifest names")
 
 
+def check(name: str, moment: str, say: Say) -> None:
+    """See that what a restore needs is whole: Postgres's backup and WAL by every checksum, all else by its files' size.
+
+    Raises:
+        Failed: a file of it is missing or is not what was written.
+    """
+    point, _ = choose(name, moment)
+    say(f"postgres: every file of {point.postgres.label} against its checksum")
+    archive.verify(lambda line: None, point.postgres.label)
+    say("all else: every file against its size")
+    vault.check()
+
+
 def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = "") -> dict[str, Any]:
     """Put everything back.
 
@@ -85,7 +98,7 @@ def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = ""
         Failed: what did not work; the volumes are unusable then, until another run ends well.
     """
     started = time.monotonic()
-    point, things = _choose(name, moment)
+    point, things = choose(name, moment)
     _postgres(point, moment, say)
     found = _replay(point, moment, say)
     if objects and things.objects:
@@ -99,12 +112,12 @@ def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = ""
     return {"point": point.id, "objects": things.id, "seconds": round(time.monotonic() - started, 1), **found}
 
 
-def _choose(name: str, moment: str) -> tuple[Manifest, Manifest]:
+def choose(name: str, moment: str) -> tuple[Manifest, Manifest]:
     """The point that the restore begins with, and the one whose objects are late enough."""
     if not moment:
         found = manifest.find(name)
         return found, found
-    wanted = _parse(moment)
+    wanted = parse(moment)
     points = manifest.points()
     before = [each for each in points if datetime.fromisoformat(each.moment) <= wanted]
     after = [each for each in points if datetime.fromisoformat(each.moment) > wanted]
@@ -113,7 +126,7 @@ def _choose(name: str, moment: str) -> tuple[Manifest, Manifest]:
     return before[-1], (after or before[-1:])[0]
 
 
-def _parse(moment: str) -> datetime:
+def parse(moment: str) -> datetime:
     try:
         found = datetime.fromisoformat(moment)
     except ValueError:
@@ -128,7 +141,7 @@ def _postgres(point: Manifest, moment: str, say: Say) -> None:
         shutil.chown(path, "postgres", "postgres")
     say(f"postgres: files of {point.postgres.label}")
     target = (
-        ("--type=time", f"--target={_parse(moment):%Y-%m-%d %H:%M:%S.%f+00}")
+        ("--type=time", f"--target={parse(moment):%Y-%m-%d %H:%M:%S.%f+00}")
         if moment
         else ("--type=name", f"--target={point.postgres.restore_point}")
     )

@@ -6,44 +6,39 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from app.backup.command import Failed
-from app.backup.manifest import Manifest
 from app.backup.places import STATUS
 
 Known = dict[str, Any]
 
 
-def read() -> Known:
+def read(file: Path = STATUS) -> Known:
     try:
-        found: Known = json.loads(STATUS.read_text())
+        found: Known = json.loads(file.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
     return found
 
 
-def _write(**changes: Any) -> None:
-    partial = STATUS.with_suffix(".partial")
-    partial.write_text(json.dumps(read() | changes, indent=1))
-    partial.replace(STATUS)
+def _write(file: Path, **changes: Any) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(read(file) | changes, indent=1))
+    partial.replace(file)
 
 
 @contextmanager
-def job(name: str) -> Iterator[Callable[[Manifest], None]]:
-    """Note how the job ends; a point that it made is reported by the call it yields."""
+def job(name: str, file: Path = STATUS) -> Iterator[Callable[..., None]]:
+    """Note how the job ends, and what it reports by the call that this yields."""
     started = time.time()
-    _write(**{f"{name}_tried": started})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _write(file, **{f"{name}_tried": started})
     made: Known = {}
-
-    def report(point: Manifest) -> None:
-        made.update(
-            point_id=point.id, point_size=point.size, point_added=point.added, point_fenced=point.postgres.fenced
-        )
-
     try:
-        yield report
-    except Failed as error:
-        _write(**{f"{name}_failed": time.time(), f"{name}_error": str(error)})
+        yield made.update
+    except Exception as error:
+        _write(file, **{f"{name}_failed": time.time(), f"{name}_error": str(error)})
         raise
-    _write(**{f"{name}_succeeded": time.time(), f"{name}_seconds": time.time() - started, f"{name}_error": "", **made})
+    ended = {f"{name}_succeeded": time.time(), f"{name}_seconds": time.time() - started, f"{name}_error": ""}
+    _write(file, **ended, **made)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from infra.cli import common
+from infra.errors import MaiaError
+
+if TYPE_CHECKING:
+    from infra.stack import Stack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,4 +25,20 @@ def run(args: argparse.Namespace) -> int:
         made = recovery.ask(stack, "make", *(["--kind", args.kind] if args.kind else []), say=say)
     size, added = common.size(made["size"]), common.size(made["added"])
     print(f"point:   {made['id']} ({made['kind']}), {size}, of which {added} are new, in {made['seconds']} s")
-    return 0
+    brought = [_bring(stack, copy.name) for copy in stack.plan.backup.copies]
+    return int(not all(brought))
+
+
+def _bring(stack: Stack, name: str) -> bool:
+    """Bring it over now, and say what became of it."""
+    from infra import recovery
+    from infra.progress import Progress
+
+    try:
+        with Progress() as progress, progress.step(f"copy {name}") as say:
+            found = recovery.ask(stack, "copy", name, say=say)
+    except MaiaError as error:
+        print(f"copy:    {error}")
+        return False
+    print(f"copy:    {name} has it, {common.size(found['added'])} sent in {found['seconds']} s")
+    return True

@@ -70,7 +70,7 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     """
     say("removing its files")
     site, name = stack.site, stack.name
-    for folder in (site.files(name), site.sockets(name), site.evidence(name), site.archive(name)):
+    for folder in (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), site.fetched(name)):
         shutil.rmtree(folder, ignore_errors=True)
     site.unfinished(name).unlink(missing_ok=True)
     elsewhere = stack.config.backup.folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time", default="", metavar="T", help="any moment instead, as 2026-01-31T12:00:00Z")
     parser.add_argument("--into", metavar="STACK", help="a stack beside this one, to look before you leap")
     parser.add_argument("--archive", type=Path, metavar="DIR", help="a folder of points from elsewhere")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="the recovery key of that folder")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the recovery key of that folder or copy")
+    parser.add_argument("--copy", metavar="COPY", help="a copy, by its name or a file with its entry in the stack file")
+    parser.add_argument("--as-of", default="", metavar="T", help="the state of the copy at that time (the newest)")
+    parser.add_argument("--secret", type=Path, metavar="FILE", help="the secret key of S3 of that file's copy")
     parser.add_argument("--no-last-chance", action="store_true", help="make no point of what is there now first")
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import recovery, revoked
+    from infra import away, recovery, revoked
     from infra.cli import check, up
     from infra.progress import Progress
     from infra.site import Site
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     target = Stack(args.into or args.stack, site)
     with common.locked(target, "restore"), Progress() as progress:
         _ready(progress)
-        archive = _archive(args, site, progress)
+        archive = _fetched(args, target, progress) if args.copy else _archive(args, site, progress)
         with progress.step("preflight") as say:
             say("reading the point")
             contents = recovery.look(target.name, site, archive, args.point or _meant(target), say)
@@ -49,6 +53,13 @@ def run(args: argparse.Namespace) -> int:
         # From here on by its id: the last-chance point will be the latest.
         point = str(contents.manifest["id"])
         fresh = not target.exists()
+        if not fresh:
+            with progress.step("archive") as say:
+                words = ["--time", args.time] if args.time else []
+                recovery.job(target.name, site, archive, "check", point, *words, say=say)
+        if fresh and args.copy and not args.into:
+            folder = (contents.settings.get("backup") or {}).get("folder") or ""
+            archive = replace(archive, folder=away.settle(target, archive.folder, folder))
         if fresh:
             _begin(target, contents, aside=args.into is not None)
         unfinished = site.unfinished(target.name).exists()
@@ -66,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         with progress.step("logins") as say:
             revoked.remove(target.plan, site, engine.secrets(), say)
         result = check.verify(target, engine, progress)
+        away.forget(target.name, site)
     print(f"restored: {found['point']} into the stack {target.name}, open at {target.plan.origin}/")
     if found["differs"]:
         print(f"differs:  {', '.join(found['differs'])}")
@@ -100,9 +112,7 @@ def _archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archiv
     if (args.archive is None) != (args.key is None):
         raise MaiaError("--archive and --key go together", where="restore", mend="name both")
     if args.archive:
-        if not args.key.is_file():
-            raise MaiaError("no such file", where=str(args.key), mend="write the recovery key into a file")
-        return Archive(args.archive.resolve(), args.key.read_text().strip())
+        return Archive(args.archive.resolve(), _text(args.key))
     source = common.started(args)
     with progress.step("engine") as say:
         secrets = common.engine(source, say).secrets()
@@ -111,6 +121,31 @@ def _archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archiv
         with progress.step("flush") as say:
             recovery.ask(source, "flush", say=say)
     return Archive(folder, secrets[KEY])
+
+
+def _fetched(args: argparse.Namespace, target: Stack, progress: Progress) -> Archive:
+    """The folder that a copy holds, brought here."""
+    from infra import away
+    from infra.recovery import Archive
+
+    if args.archive:
+        raise MaiaError("--archive and --copy are two sources", where="restore", mend="name one")
+    if Path(args.copy).is_file():
+        if args.key is None:
+            raise MaiaError("--copy with a file and --key go together", where="restore", mend="name both")
+        source = away.of_file(Path(args.copy), _text(args.key), _text(args.secret) if args.secret else "")
+    else:
+        stack = common.started(args)
+        with progress.step("engine") as say:
+            source = away.of_stack(stack, args.copy, common.engine(stack, say).secrets())
+    with progress.step("copy") as say:
+        return Archive(away.fetch(target.name, target.site, source, args.as_of, say), source.key)
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise MaiaError("no such file", where=str(path), mend="write the key into a file")
+    return path.read_text().strip()
 
 
 def _preflight(contents: Contents) -> None:
