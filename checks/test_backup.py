@@ -17,6 +17,8 @@ from infra.plan import Plan
 PART = "backup"
 LATE = 26 * 3600
 """Seconds: a day, and what a point may take."""
+AWAY = 2 * 3600
+"""Seconds that a copy may be behind, where it is not brought over less often than that."""
 BEHIND = 300
 """Seconds that WAL may wait for the archive: five times what Postgres waits before it hands a segment over."""
 
@@ -31,7 +33,14 @@ def state(plan: Plan) -> Mapping[str, Any]:
     return found
 
 
-@cases(lambda plan: [Case(rule, PART) for rule in ("recent", "good", "wal", "elsewhere")] if plan.has(PART) else [])
+def _cases(plan: Plan) -> list[Case]:
+    if not plan.has(PART):
+        return []
+    own = [Case(rule, PART) for rule in ("recent", "good", "wal", "elsewhere")]
+    return own + [Case("copied", copy.name, copy) for copy in plan.backup.copies]
+
+
+@cases(_cases)
 def test_backup(case: Case, plan: Plan, state: Mapping[str, Any], expect: Expect) -> None:
     if case.rule == "recent":
         if not plan.backup.at:
@@ -44,6 +53,14 @@ def test_backup(case: Case, plan: Plan, state: Mapping[str, Any], expect: Expect
         return expect([state.get(f"{job}_error", "") for job in ("point", "references", "verify")], [""] * 3)
     if case.rule == "wal":
         return expect(state["wal_waiting"] < BEHIND, True)
+    if case.rule == "copied":
+        known = state["copies"][case.part]
+        # The first one is brought over as soon as the part has started.
+        began = known.get("copy_succeeded") or known.get("copy_tried") or time.time()
+        errors = [known.get(f"{job}_error", "") for job in ("copy", "verify")]
+        return expect([*errors, time.time() - began < max(AWAY, 240 * case.subject.every)], ["", "", True])
+    if state["same_disk"] and plan.backup.copies:
+        return expect("away as a copy", "away as a copy")
     if state["same_disk"]:
         pytest.skip("the archive is on the disk it is to outlive: name another one in maia:backup.folder")
     return expect("another file system", "another file system")

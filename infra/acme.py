@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from pydantic import Field, field_validator
 
-from infra.fields import Destination, PortNumber, Strict
+from infra.fields import Destination, PortNumber, Roots, Strict
 
 NOT_PUBLIC = ("alt", "example", "home.arpa", "internal", "invalid", "lan", "local", "onion", "test")
 """Ends of names that no public directory gives a certificate for."""
@@ -28,7 +26,7 @@ class Acme(Strict):
     key_id: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = Field(
         default=None, description="External account binding: its key id; its key is the secret acme-eab."
     )
-    roots: str | None = Field(
+    roots: Roots | None = Field(
         default=None, description="Of a private directory: PEM of its CA and of the roots of what it issues."
     )
 
@@ -43,17 +41,6 @@ class Acme(Strict):
         if url.scheme != "https" or url.username is not None or not re.fullmatch(r"[!-~]+", value):
             raise ValueError("expected an https address")
         return value
-
-    @field_validator("roots")
-    @classmethod
-    def _certificates(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            found = x509.load_pem_x509_certificates(value.encode())
-            return "".join(each.public_bytes(serialization.Encoding.PEM).decode() for each in found)
-        except ValueError:
-            raise ValueError("expected certificates in PEM") from None
 
     @property
     def endpoint(self) -> Destination:

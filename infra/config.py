@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from infra.acme import Acme
 from infra.errors import MaiaError
 from infra.fields import Destination, HostName, PartName, PortNumber, Strict, Variable
+from infra.target import Copy, CopyName
 
 VERSION = 1
 """The version of the stack file's format that this release reads and writes."""
@@ -157,6 +158,9 @@ class Backup(Strict):
     )
     references: list[Reference] = Field(
         default=[], description="Which rows name which objects; each point says what is absent, and what no row names."
+    )
+    copies: dict[CopyName, Copy] = Field(
+        default={}, description="Places away from this machine that get the archive too, each by a name."
     )
 
 

@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from infra.errors import MaiaError
 from infra.plan import Plan
 
@@ -35,6 +38,13 @@ def tagged(name: str, secret: str, separator: str) -> str:
 def derived(key: str, purpose: str) -> str:
     """A key for one purpose, which tells nothing of ``key`` or of the others made from it."""
     return hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def ssh_key(seed: str) -> str:
+    """The private key of SSH that 32 bytes in hexadecimal amount to, as PEM."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
 
 
 def refuse_weak(name: str, secret: str) -> None:

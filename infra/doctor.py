@@ -94,9 +94,9 @@ def _stored(stack: Stack) -> Iterator[Finding]:
 def _aging(stack: Stack) -> Iterator[Finding]:
     """Secrets and certificates that have served long enough."""
     days = stack.config.care.secrets
-    fixed = {recovery.KEY, *initialise.GIVEN, *authority.NAMES, *authority.OPTIONAL}
+    fixed = {recovery.KEY, *authority.NAMES, *authority.OPTIONAL}
     for name, age in ages.old(stack.site, stack.name, days).items() if days else ():
-        if name in stack.plan.secrets and name not in fixed:
+        if name in stack.plan.secrets and name not in fixed and not initialise.given(name):
             yield f"the secret {name} is {age} days old", f"./maia secrets rotate {name} --stack {stack.name}"
     now = datetime.now(UTC)
     for path in sorted(stack.site.files(stack.name).glob("*/secrets/tls.crt")):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True)]
@@ -12,6 +14,18 @@ Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 HostName = Annotated[
     str, Field(max_length=253, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
 ]
+
+
+def _certificates(value: str) -> str:
+    try:
+        found = x509.load_pem_x509_certificates(value.encode())
+    except ValueError:
+        raise ValueError("expected certificates in PEM") from None
+    return "".join(each.public_bytes(serialization.Encoding.PEM).decode() for each in found)
+
+
+Roots = Annotated[str, AfterValidator(_certificates)]
+"""Certificates in PEM that something private is trusted by."""
 
 
 class Strict(BaseModel):

@@ -6,14 +6,16 @@ import secrets
 from collections.abc import Callable
 
 from infra import atomic, authority, credentials
-from infra.catalog import acme
+from infra.catalog import acme, backup
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.site import Site
 from infra.stack import Stack
 
-GIVEN = frozenset({acme.BINDING})
-"""Secrets that somebody else makes: never generated, nor rotated."""
+
+def given(name: str) -> bool:
+    """Whether somebody else makes the secret: it is never generated, nor rotated."""
+    return name == acme.BINDING or name.startswith(backup.GIVEN)
 
 
 def make_site(site: Site) -> None:
@@ -50,7 +52,7 @@ def ensure(stack: Stack, engine: Engine, say: Callable[[str], None]) -> list[str
     begin(stack, engine, say)
     known = stack.secret_names
     missing = [name for name in stack.plan.secrets if name not in known and name not in authority.NAMES]
-    if asked := GIVEN.intersection(missing):
+    if asked := [name for name in missing if given(name)]:
         name = min(asked)
         raise MaiaError("only you can have its value", where=f"secrets:{name}", mend=f"maia secrets set {name}")
     values = {name: credentials.generate() for name in missing}

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,22 +131,15 @@ def job(
     plan = _plan()
     part = plan.container(PART)
     archive.check(part.user)
-    with _secrets(site, stack, plan, part, archive.key) as secrets:
-        client = docker.from_env(timeout=None)  # type: ignore[arg-type]
-        name = job_name(stack)
-        if left := health.find(client, name):
-            left.remove(force=True)
-        container = client.containers.create(
-            part.image_id,
-            [*JOB, *words],
-            name=name,
+    with rendered(site, stack, plan, part, {KEY: archive.key}, ("pgbackrest.conf", "restic")) as secrets:
+        return run(
+            job_name(stack),
+            part,
+            words,
+            say,
             user="0:0",
-            read_only=True,
             network_mode="none",
-            cap_drop=["ALL"],
             cap_add=list(CAPABILITIES),
-            security_opt=["no-new-privileges:true"],
-            pids_limit=part.pids,
             shm_size="256m",
             tmpfs={"/tmp": "mode=1777", "/data": "mode=0700"},
             labels={"maia.stack": stack, "maia.part": PART},
@@ -156,10 +149,27 @@ def job(
                 *(f"{volume}:{path}" for volume, path in (volumes or {}).items()),
             ],
         )
-        try:
-            return _attend(container, say)
-        finally:
-            container.remove(force=True)
+
+
+def run(name: str, part: Container, words: Sequence[str], say: Say, **options: Any) -> Any:
+    """Do a job in a container that is made for it and goes with it."""
+    client = docker.from_env(timeout=None)  # type: ignore[arg-type]
+    if left := health.find(client, name):
+        left.remove(force=True)
+    container = client.containers.create(
+        part.image_id,
+        [*JOB, *words],
+        name=name,
+        read_only=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges:true"],
+        pids_limit=part.pids,
+        **options,
+    )
+    try:
+        return _attend(container, say)
+    finally:
+        container.remove(force=True)
 
 
 def _attend(container: Running, say: Say) -> Any:
@@ -186,13 +196,14 @@ def _plan() -> Plan:
 
 
 @contextmanager
-def _secrets(site: Site, stack: str, plan: Plan, part: Container, key: str) -> Iterator[Path]:
-    """The job's secrets as files, for as long as it runs."""
+def rendered(
+    site: Site, stack: str, plan: Plan, part: Container, secrets: Mapping[str, str], names: Collection[str]
+) -> Iterator[Path]:
+    """Files of the part for a job, readable for its user alone, for as long as it runs."""
     folder = site.restoring(stack) / "secrets"
-    known = {KEY: key, "redis-backup": ""}
-    wanted = [file for file in part.files if file.path in ("/run/secrets/pgbackrest.conf", "/run/secrets/restic")]
     uid, gid = (int(each) for each in part.user.split(":"))
-    texts = {Path(file.path).name: render(file, plan, part, known) for file in wanted}
+    paths = {Path(file.path).name: file for file in part.files}
+    texts = {name: render(file, plan, part, secrets) for name, file in paths.items() if name in names}
     files.write(folder, texts, uid=uid, gid=gid, private=True)
     try:
         yield folder
@@ -279,6 +290,8 @@ def where(stack: Stack) -> str:
     when = f"daily at {policy.at} UTC" if policy.at else "only when asked for"
     docker_root = Path(health.client().info()["DockerRootDir"])
     same = folder.exists() and docker_root.exists() and folder.stat().st_dev == docker_root.stat().st_dev
+    if same and policy.copies:
+        return f"{when}, in {folder}, on the same disk, and away as {', '.join(copy.name for copy in policy.copies)}"
     return f"{when}, in {folder}" + (", ON THE SAME DISK (name another in maia:backup.folder)" if same else "")
 
 

@@ -52,6 +52,7 @@ def _environment() -> Environment:
     environment.filters["sha256"] = lambda text: hashlib.sha256(text.encode()).hexdigest()
     environment.filters["password_hash"] = _password_hash
     environment.filters["derived"] = credentials.derived
+    environment.filters["ssh_key"] = credentials.ssh_key
     environment.filters["tagged"] = lambda secret, name, separator: credentials.tagged(name, secret, separator)
     return environment
 

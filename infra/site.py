@@ -70,6 +70,10 @@ class Site:
         """Recovery points: in the owner's ``folder``, or else here, on the disk they are to outlive."""
         return Path(folder) / stack if folder else self.root / "archive" / stack
 
+    def fetched(self, stack: str) -> Path:
+        """Where a restore brings a copy of the archive to."""
+        return self.root / "fetched" / stack
+
     def unfinished(self, stack: str) -> Path:
         """There while the stack's volumes hold half of a point."""
         return self.root / "locks" / f"{stack}.restoring"

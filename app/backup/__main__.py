@@ -9,7 +9,20 @@ import sys
 import time
 from typing import Any
 
-from app.backup import aside, manifest, places, point, reach, references, restore, schedule, status, vault
+from app.backup import (
+    aside,
+    cluster,
+    copy,
+    manifest,
+    places,
+    point,
+    reach,
+    references,
+    restore,
+    schedule,
+    status,
+    vault,
+)
 from app.backup.command import Failed
 from app.backup.manifest import Manifest
 from app.backup.places import Settings
@@ -26,7 +39,15 @@ def main(argv: list[str] | None = None) -> int:
     jobs.add_parser("behind")
     jobs.add_parser("drilled").add_argument("outcome", type=json.loads)
     jobs.add_parser("show").add_argument("point")
-    jobs.add_parser("verify")
+    jobs.add_parser("verify").add_argument("--copy")
+    checked = jobs.add_parser("check")
+    checked.add_argument("point")
+    checked.add_argument("--time", default="")
+    jobs.add_parser("copies")
+    jobs.add_parser("copy").add_argument("name")
+    fetched = jobs.add_parser("fetch")
+    fetched.add_argument("name")
+    fetched.add_argument("--as-of", default="")
     jobs.add_parser("expire")
     jobs.add_parser("open").add_argument("point")
     recover = jobs.add_parser("restore")
@@ -48,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     os.umask(0o077)
     try:
         _tell(result=globals()[f"_{args.job}"](args))
-    except Failed as error:
+    except (Failed, OSError) as error:
         _tell(error=str(error))
         return 1
     return 0
@@ -66,7 +87,15 @@ def _make(args: argparse.Namespace) -> dict[str, Any]:
     settings = Settings.read()
     with point.alone("making a point"), status.job("point") as report:
         made = point.make(settings, _say, args.kind)
-        report(made)
+        report(
+            point_id=made.id,
+            point_size=made.size,
+            point_added=made.added,
+            point_fenced=made.postgres.fenced,
+            references_error=references.wrong(made.references),
+            references_absent=sum(each.absent for each in made.references),
+            references_unnamed=sum(each.unnamed for each in made.references),
+        )
         point.expire(settings, _say)
         return _row(made) | {"wrong": references.wrong(made.references)}
 
@@ -79,7 +108,8 @@ def _state(args: argparse.Namespace) -> dict[str, Any]:
     """What became of the jobs, and how the archive stands."""
     known = status.read()
     due = schedule.drill_due(Settings.read().drill, time.time(), known.get("drill_succeeded"), known.get("began"))
-    return known | {"wal_waiting": Shipper().oldest(), "same_disk": places.same_disk(), "drill_due": due}
+    archive = {"wal_waiting": Shipper().oldest(), "same_disk": places.same_disk()}
+    return known | archive | {"drill_due": due, "copies": _known_of_copies()}
 
 
 def _flush(args: argparse.Namespace) -> str:
@@ -103,10 +133,44 @@ def _show(args: argparse.Namespace) -> dict[str, Any]:
 
 def _verify(args: argparse.Namespace) -> float:
     started = time.monotonic()
+    if args.copy:
+        target = Settings.read().copy(args.copy)
+        with copy.alone(target, _say), status.job("verify", target.status):
+            copy.verify(target, _say)
+        return round(time.monotonic() - started, 1)
     with point.alone("verifying"), status.job("verify"):
         vault.prepare()
         point.verify(_say)
     return round(time.monotonic() - started, 1)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Whether a restore of the point would find all it needs."""
+    restore.check(args.point, args.time, _say)
+
+
+def _copies(args: argparse.Namespace) -> dict[str, Any]:
+    """What became of each copy, and the key that an SSH host must let in."""
+    return {"copies": _known_of_copies(), "ssh": copy.public_key()}
+
+
+def _known_of_copies() -> dict[str, Any]:
+    return {each.name: status.read(each.status) for each in Settings.read().copies}
+
+
+def _copy(args: argparse.Namespace) -> dict[str, Any]:
+    settings = Settings.read()
+    target = settings.copy(args.name)
+    started = time.monotonic()
+    with copy.alone(target, _say), status.job("copy", target.status) as report:
+        found = copy.bring(target, settings.days, status.read(target.status).get("point", ""), _say)
+        report(**found)
+    return found | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def _fetch(args: argparse.Namespace) -> dict[str, Any]:
+    moment = cluster.parse(args.as_of) if args.as_of else None
+    return copy.fetch(Settings.read().copy(args.name), moment, _say)
 
 
 def _expire(args: argparse.Namespace) -> list[str]:

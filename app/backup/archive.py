@@ -90,13 +90,14 @@ def push(segment: Path) -> None:
     pgbackrest("archive-push", str(segment), "--log-level-console=warn")
 
 
-def verify(say: Say) -> None:
-    """Read every file of the archive again and compare it with its checksum.
+def verify(say: Say, label: str = "") -> None:
+    """Read every file of the archive, or of one backup and its WAL, again and compare it with its checksum.
 
     Raises:
         Failed: one differs or is missing.
     """
-    told = pgbackrest("verify", "--output=text", "--verbose", say=lambda line: say(short(line)))
+    only = (f"--set={label}",) if label else ()
+    told = pgbackrest("verify", "--output=text", "--verbose", *only, say=lambda line: say(short(line)))
     if "status: ok" not in told:
         raise Failed("the archive of Postgres is damaged: " + " | ".join(told.split("\n")[-8:]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 Say = Callable[[str], None]
@@ -17,6 +17,16 @@ class Failed(Exception):
     """Something did not work; one line that says what."""
 
 
+class Exited(Failed):
+    """A program ended with an exit code that is a failure."""
+
+    def __init__(self, program: str, code: int, lines: Sequence[str]) -> None:
+        super().__init__(f"{program}: {' | '.join(lines) or f'exit code {code}'}")
+        self.code = code
+        self.lines = lines
+        """Its last ones."""
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -24,6 +34,8 @@ def run(
     say: Say | None = None,
     codes: Sequence[int] = (0,),
     user: str | None = None,
+    env: Mapping[str, str] | None = None,
+    patience: float | None = None,
 ) -> str:
     """Run it to its end.
 
@@ -32,12 +44,14 @@ def run(
         say: told each line as it comes.
         codes: exit codes that are no failure.
         user: whom to run it as, with that user's group alone.
+        env: its environment, instead of this one.
+        patience: seconds after which it is killed, which is a failure; not together with ``say``.
 
     Returns:
         What it wrote to standard output.
 
     Raises:
-        Failed: another exit code, with the last lines of standard error, or of the output where that is empty.
+        Exited: another exit code, with the last lines of standard error, or of the output where that is empty.
     """
     process = subprocess.Popen(
         [str(word) for word in command],
@@ -49,9 +63,14 @@ def run(
         user=user,
         group=user,
         extra_groups=[] if user else None,
+        env=env,
     )
     if say is None:
-        out, err = process.communicate(stdin)
+        try:
+            out, err = process.communicate(stdin, patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
     else:
         assert process.stdout
         kept = []
@@ -87,6 +106,6 @@ def lines(command: Sequence[str | Path]) -> Iterator[str]:
             raise _failed(command, told.read(), process.returncode)
 
 
-def _failed(command: Sequence[str | Path], told: str, code: int) -> Failed:
+def _failed(command: Sequence[str | Path], told: str, code: int) -> Exited:
     last = [line.strip() for line in told.splitlines() if line.strip()][-LINES:]
-    return Failed(f"{Path(command[0]).name} {command[1]}: {' | '.join(last) or f'exit code {code}'}")
+    return Exited(f"{Path(command[0]).name} {command[1]}", code, last)

@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.backup import metrics, schedule, status
+from app.backup import copy, metrics, schedule, status
 from app.backup.guard import Guard
-from app.backup.places import Settings
+from app.backup.places import Copy, Settings
 from app.backup.wal import Shipper
 
 PAUSE = 0.5
@@ -45,9 +45,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
     settings = Settings.read()
     shipper, guard = Shipper(beat=time.monotonic()), Guard(settings.reserve << 20)
     status.begin()
-    jobs = (_ship(shipper), _keep_schedule(settings), _keep_room(guard))
+    copy.clear()
+    copies = (_keep_copy(each) for each in settings.copies)
+    jobs = (_ship(shipper), _keep_schedule(settings), _keep_room(guard), *copies)
     tasks = [asyncio.create_task(job) for job in jobs]
-    yield State(shipper=shipper, registry=metrics.registry(shipper, guard, settings.drill))
+    yield State(shipper=shipper, registry=metrics.registry(shipper, guard, settings))
     for task in tasks:
         task.cancel()
 
@@ -66,8 +68,7 @@ async def _keep_schedule(settings: Settings) -> None:
     while True:
         known = status.read()
         if schedule.due(settings.at, datetime.now(UTC), known.get("point_succeeded"), known.get("point_tried")):
-            job = await asyncio.create_subprocess_exec(sys.executable, "-m", "app.backup", "make")
-            await job.wait()
+            await _run("make")
         await asyncio.sleep(LOOK)
 
 
@@ -76,6 +77,21 @@ async def _keep_room(guard: Guard) -> None:
         if told := await asyncio.to_thread(guard.turn):
             print(f"room: {told}", flush=True)
         await asyncio.sleep(GLANCE)
+
+
+async def _keep_copy(target: Copy) -> None:
+    while True:
+        known, made = status.read(target.status), status.read().get("point_id", "")
+        succeeded, tried = known.get("copy_succeeded"), known.get("copy_tried")
+        news = made != known.get("point", "")
+        if schedule.copy_due(target.every, datetime.now(UTC), succeeded, tried, news=news):
+            await _run("copy", target.name)
+        await asyncio.sleep(LOOK)
+
+
+async def _run(*words: str) -> None:
+    job = await asyncio.create_subprocess_exec(sys.executable, "-m", "app.backup", *words)
+    await job.wait()
 
 
 async def health(request: Request) -> Response:

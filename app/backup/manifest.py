@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,12 @@ class Manifest:
         """Bytes it took in the archive, WAL apart."""
         return self.postgres.added + (self.objects.added if self.objects else 0)
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the cut is in the WAL: a later point has a higher one, whatever the clock said."""
+        high, low = self.postgres.lsn.split("/")
+        return self.postgres.timeline, int(high, 16) << 32 | int(low, 16)
+
     def data(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -160,7 +167,12 @@ def points() -> list[Manifest]:
     for path in MANIFESTS.glob("*.json"):
         if path.stem not in known.values():
             path.unlink()
-    return [_read(snapshot) for snapshot in known.values()]
+    return sorted((_read(snapshot) for snapshot in known.values()), key=lambda each: each.place)
+
+
+def jumped(known: Sequence[Manifest], oldest: datetime) -> bool:
+    """Whether all but the newest would be too old at once, as when the clock has jumped ahead."""
+    return len(known) > 1 and all(datetime.fromisoformat(each.moment) < oldest for each in known[:-1])
 
 
 def _read(snapshot: str) -> Manifest:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from app.backup import guard, places, schedule, status
 from app.backup.guard import Guard
-from app.backup.places import ARCHIVE
+from app.backup.places import ARCHIVE, Settings
 from app.backup.wal import Shipper
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -29,11 +29,18 @@ REMEMBERED = {
     "drill_rto": ("maia_backup_drill_rto_seconds", "From its start until the restored stack was checked."),
     "drill_rpo": ("maia_backup_drill_rpo_seconds", "Age of the oldest commit that the archive lacked as it began."),
 }
+OF_COPIES = {
+    "copy_succeeded": ("maia_backup_copy_last_success_timestamp_seconds", "When the archive was last brought there."),
+    "copy_seconds": ("maia_backup_copy_last_duration_seconds", "How long that took."),
+    "added": ("maia_backup_copy_last_added_bytes", "Bytes that it added there."),
+    "verify_succeeded": ("maia_backup_copy_last_verify_timestamp_seconds", "When the copy was last found whole."),
+}
 
 
 class Backups(Collector):
-    def __init__(self, shipper: Shipper, kept: Guard, drill: int) -> None:
-        self._shipper, self._guard, self._drill = shipper, kept, drill
+    def __init__(self, shipper: Shipper, kept: Guard, settings: Settings) -> None:
+        self._shipper, self._guard, self._drill = shipper, kept, settings.drill
+        self._copies = {each.name: each.status for each in settings.copies}
 
     def collect(self) -> Iterator[Metric]:
         known = status.read()
@@ -66,6 +73,7 @@ class Backups(Collector):
         )
         yield from self._disk()
         yield from self._room()
+        yield from self._away()
 
     def _room(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
@@ -77,6 +85,20 @@ class Backups(Collector):
         yield GaugeMetricFamily(
             "maia_guard_reserve_bytes", "Bytes below which it takes no writes.", value=float(self._guard.reserve)
         )
+
+    def _away(self) -> Iterator[Metric]:
+        known = {name: status.read(file) for name, file in self._copies.items()}
+        for key, (metric, about) in OF_COPIES.items():
+            family = GaugeMetricFamily(metric, about, labels=["copy"])
+            for name, found in known.items():
+                if key in found:
+                    family.add_metric([name], float(found[key]))
+            yield family
+        for job, metric in (("copy", "maia_backup_copy_failing"), ("verify", "maia_backup_copy_verify_failing")):
+            family = GaugeMetricFamily(metric, f"Whether the last {job} failed.", labels=["copy"])
+            for name, found in known.items():
+                family.add_metric([name], float(bool(found.get(f"{job}_error"))))
+            yield family
 
     def _disk(self) -> Iterator[Metric]:
         found = os.statvfs(ARCHIVE)
@@ -95,9 +117,8 @@ class Backups(Collector):
         )
 
 
-def registry(shipper: Shipper, kept: Guard, drill: int) -> CollectorRegistry:
-    """What is told of the part; ``drill`` is the days from one drill to the next, 0 for none."""
+def registry(shipper: Shipper, kept: Guard, settings: Settings) -> CollectorRegistry:
     made = CollectorRegistry()
     ProcessCollector(registry=made)
-    made.register(Backups(shipper, kept, drill))
+    made.register(Backups(shipper, kept, settings))
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +28,39 @@ STANZA_LOCK = DATA / "stanza.lock"
 STATUS = DATA / "status.json"
 STATUS_LOCK = DATA / "status.lock"
 MANIFESTS = DATA / "manifests"
+COPIES = DATA / "copies"
+"""What is remembered of each place that gets the archive too, with restic's cache of it."""
 
 
 def same_disk() -> bool:
     """Whether the archive is on the file system that it is to outlive."""
     return ARCHIVE.stat().st_dev == POSTGRES.parent.stat().st_dev
+
+
+def room() -> int:
+    """Bytes that are free for the archive."""
+    found = os.statvfs(ARCHIVE)
+    return found.f_bavail * found.f_frsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A place away from the machine that gets the archive too."""
+
+    name: str
+    repository: str
+    host: str
+    port: int
+    every: int
+    """Minutes between two runs."""
+    region: str
+    """Of S3; empty for SSH."""
+    private: bool
+    """Whether it is trusted by roots of its own."""
+
+    @property
+    def status(self) -> Path:
+        return COPIES / self.name / "status.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +89,16 @@ class Settings:
     redis: bool
     reserve: int
     """MiB that must stay free for Postgres to take writes."""
+    copies: tuple[Copy, ...] = ()
 
     @classmethod
     def read(cls) -> Settings:
         found = json.loads(SETTINGS.read_text())
-        return cls(**found | {"references": tuple(Reference(**each) for each in found["references"])})
+        listed = {
+            "references": tuple(Reference(**each) for each in found["references"]),
+            "copies": tuple(Copy(**each) for each in found["copies"]),
+        }
+        return cls(**found | listed)
+
+    def copy(self, name: str) -> Copy:
+        return next(each for each in self.copies if each.name == name)

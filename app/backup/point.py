@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
-from app.backup import archive, digest, fence, manifest, references, vault
+from app.backup import archive, digest, fence, manifest, places, references, vault
 from app.backup.archive import Backup, Kind
 from app.backup.command import Failed, Say, run
 from app.backup.manifest import Database, Manifest, Objects, Postgres
@@ -25,24 +25,34 @@ from app.backup.places import LOCK, OBJECTS, PLAN, POINT, SECRETS, Settings
 FULL_EVERY = timedelta(days=7)
 WAL_PATIENCE = 120.0
 """Seconds for the cut's WAL to come into the archive."""
+LEAST = 64 * 2**20
+"""Bytes that must be free to begin with: some segments of WAL. Postgres's backup would wait for them in vain."""
+TURN = 15.0
+"""Seconds to wait for one's turn: as long as a copy may take stock."""
 UNFINISHED = (".minio.sys/tmp", ".minio.sys/multipart", ".minio.sys/maia-restore")
 """Of the object store: uploads and restores that have not ended, which no row can name."""
 
 
 @contextmanager
 def alone(verb: str) -> Iterator[None]:
-    """Be the only one who works on the archive.
+    """Be the only one who works on the archive, soon.
 
     Raises:
         Failed: another one does; says what and since when.
     """
     LOCK.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + TURN
     with LOCK.open("a+") as file:
-        try:
-            flock(file, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Failed(f"{file.read().strip() or 'another run'} is at work on the archive; wait for it") from None
+        while True:
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    held = file.read().strip() or "another run"
+                    raise Failed(f"{held} is at work on the archive; wait for it") from None
+                time.sleep(0.1)
         file.truncate(0)
         file.write(f"{verb} (since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC)")
         file.flush()
@@ -59,6 +69,8 @@ def make(settings: Settings, say: Say, kind: Kind | None = None) -> Manifest:
         Failed: what did not work; nothing of the archive is lost, and the next run takes up what it can.
     """
     started = time.monotonic()
+    if (free := places.room()) < LEAST:
+        raise Failed(f"the folder of points is full: {free / 1e6:.1f} MB are free on its disk")
     say("opening the archive")
     archive.prepare()
     vault.prepare()
@@ -189,11 +201,14 @@ def expire(settings: Settings, say: Say) -> list[str]:
     Returns:
         The ids of the points that went.
     """
+    known = manifest.points()
+    oldest = datetime.now(UTC) - timedelta(days=settings.days)
+    if manifest.jumped(known, oldest):
+        say("expiring waits for the next point: by the clock, all others are too old at once")
+        return []
     say("expiring")
     archive.pgbackrest("expire")
     labels = {backup.label for backup in archive.backups()}
-    known = manifest.points()
-    oldest = datetime.now(UTC) - timedelta(days=settings.days)
     gone = [
         each for each in known[:-1] if each.postgres.label not in labels or datetime.fromisoformat(each.moment) < oldest
     ]

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.backup import cluster, digest, fence, manifest, vault
+from app.backup import archive, cluster, digest, fence, manifest, vault
 from app.backup.command import Failed, Say, run
 from app.backup.manifest import Database, Manifest, Objects
 from app.backup.places import OBJECTS, POINT
@@ -46,6 +46,19 @@ def read(name: str) -> dict[str, Any]:
 def _same(found: Manifest, file: str, content: bytes) -> None:
     if hashlib.sha256(content).hexdigest() != found.files[file]:
         raise Failed(f"{file} of the point {found.id} is not what its manifest names")
+
+
+def check(name: str, moment: str, say: Say) -> None:
+    """See that what a restore needs is whole: Postgres's backup and WAL by every checksum, all else by its files' size.
+
+    Raises:
+        Failed: a file of it is missing or is not what was written.
+    """
+    point, _ = choose(name, moment)
+    say(f"postgres: every file of {point.postgres.label} against its checksum")
+    archive.verify(lambda line: None, point.postgres.label)
+    say("all else: every file against its size")
+    vault.check()
 
 
 def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = "") -> dict[str, Any]:

@@ -43,6 +43,19 @@ def drill_due(days: int, now: float, succeeded: float | None, began: float | Non
     return max(since, default=now) + (days + 1) * DAY if days else None
 
 
+def copy_due(every: int, now: datetime, succeeded: float | None, tried: float | None, *, news: bool) -> bool:
+    """Whether the archive must be brought to a copy now.
+
+    Args:
+        every: minutes between two runs, and after one that failed.
+        news: whether there is a point that the copy lacks.
+    """
+    begun, done = _moment(tried, now), _moment(succeeded, now)
+    if not begun or now - begun >= timedelta(minutes=every):
+        return True
+    return news and done is not None and done >= begun
+
+
 def _moment(seconds: float | None, now: datetime) -> datetime | None:
     found = datetime.fromtimestamp(seconds, UTC) if seconds else None
     return found if found and found <= now else None

@@ -123,6 +123,18 @@ def forget(snapshots: Sequence[str], say: Say) -> None:
         restic("forget", "--prune", "--quiet", *snapshots, say=say)
 
 
+def check() -> None:
+    """See that every file of the archive is there in its size.
+
+    Raises:
+        Failed: one is not.
+    """
+    try:
+        restic("check", "--quiet")
+    except Failed as error:
+        raise Failed(f"the restic repository is damaged: {error}") from None
+
+
 def verify(say: Say) -> None:
     """Read every byte of the archive again and compare it with its hash.
 

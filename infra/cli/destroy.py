@@ -91,7 +91,7 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     say("removing its files")
     site, name = stack.site, stack.name
     folders = (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), site.restoring(name))
-    for folder in (*folders, home(site, name)):
+    for folder in (*folders, site.fetched(name), home(site, name)):
         shutil.rmtree(folder, ignore_errors=True)
     for file in (site.unfinished(name), site.ages(name)):
         file.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bucket", metavar="NAME", help="one bucket alone, beside the live one")
     parser.add_argument("--as", dest="side", metavar="NAME", help="what it is called then (its name and the point's)")
     parser.add_argument("--archive", type=Path, metavar="DIR", help="a folder of points from elsewhere")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="the recovery key of that folder")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the recovery key of that folder or copy")
+    parser.add_argument("--copy", metavar="COPY", help="a copy, by its name or a file with its entry in the stack file")
+    parser.add_argument("--as-of", default="", metavar="T", help="the state of the copy at that time (the newest)")
+    parser.add_argument("--secret", type=Path, metavar="FILE", help="the secret key of S3 of that file's copy")
     parser.add_argument("--no-last-chance", action="store_true", help="make no point of what is there now first")
 
 
 def run(args: argparse.Namespace) -> int:
+    from infra import away, recovery
     from infra.cli import aside, check, up
     from infra.progress import Progress
     from infra.site import Site
@@ -49,11 +53,18 @@ def run(args: argparse.Namespace) -> int:
     target = Stack(args.into or args.stack, site)
     with common.locked(target, "restore"), Progress() as progress:
         ready(progress)
-        source = archive(args, site, progress)
+        source = _fetched(args, target, progress) if args.copy else archive(args, site, progress)
         contents = look(target, source, args.point or _meant(target), progress)
         # From here on by its id: the last-chance point will be the latest.
         point = str(contents.manifest["id"])
         fresh = not target.exists()
+        if not fresh:
+            with progress.step("archive") as say:
+                words = ["--time", args.time] if args.time else []
+                recovery.job(target.name, site, source, "check", point, *words, say=say)
+        if fresh and args.copy and not args.into:
+            folder = (contents.settings.get("backup") or {}).get("folder") or ""
+            source = replace(source, folder=away.settle(target, source.folder, folder))
         if fresh:
             begin(target, contents, aside=args.into is not None)
         unfinished = site.unfinished(target.name).exists()
@@ -64,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
             engine.configure("maia:running", "false")
             up.apply(Stack(target.name, site), engine, progress)
         brought = bring(target, engine, source, point, args.time, progress)
+        away.forget(target.name, site)
     found = brought.found
     print(f"restored: {found['point']} into the stack {target.name}, open at {brought.stack.plan.origin}/")
     if found["differs"]:
@@ -127,9 +139,7 @@ def archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archive
     if (args.archive is None) != (args.key is None):
         raise MaiaError("--archive and --key go together", where="restore", mend="name both")
     if args.archive:
-        if not args.key.is_file():
-            raise MaiaError("no such file", where=str(args.key), mend="write the recovery key into a file")
-        return Archive(args.archive.resolve(), args.key.read_text().strip())
+        return Archive(args.archive.resolve(), _text(args.key))
     source = common.started(args)
     with progress.step("engine") as say:
         secrets = common.engine(source, say).secrets()
@@ -148,6 +158,31 @@ def look(target: Stack, archive: Archive, point: str, progress: Progress, *, roo
         contents = recovery.look(target.name, target.site, archive, point, say)
         _preflight(contents, room)
     return contents
+
+
+def _fetched(args: argparse.Namespace, target: Stack, progress: Progress) -> Archive:
+    """The folder that a copy holds, brought here."""
+    from infra import away
+    from infra.recovery import Archive
+
+    if args.archive:
+        raise MaiaError("--archive and --copy are two sources", where="restore", mend="name one")
+    if Path(args.copy).is_file():
+        if args.key is None:
+            raise MaiaError("--copy with a file and --key go together", where="restore", mend="name both")
+        source = away.of_file(Path(args.copy), _text(args.key), _text(args.secret) if args.secret else "")
+    else:
+        stack = common.started(args)
+        with progress.step("engine") as say:
+            source = away.of_stack(stack, args.copy, common.engine(stack, say).secrets())
+    with progress.step("copy") as say:
+        return Archive(away.fetch(target.name, target.site, source, args.as_of, say), source.key)
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise MaiaError("no such file", where=str(path), mend="write the key into a file")
+    return path.read_text().strip()
 
 
 def _preflight(contents: Contents, room: float) -> None:

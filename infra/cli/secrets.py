@@ -51,7 +51,7 @@ def _list(args: argparse.Namespace) -> int:
     table = Table("secret", "set", "used by", box=None, pad_edge=False)
     for name in sorted(stack.secret_names | set(stack.plan.secrets)):
         users = [container.part for container in stack.plan.containers if name in container.secrets]
-        how = f"maia secrets set {name} takes it" if name in initialise.GIVEN else "maia init makes it"
+        how = f"maia secrets set {name} takes it" if initialise.given(name) else "maia init makes it"
         missing = "" if name in stack.secret_names else f" (missing: {how})"
         table.add_row(name, f"{since[name]}" if name in since else "", " ".join(users) + missing)
     common.show(table)
@@ -70,7 +70,7 @@ def _rotate(args: argparse.Namespace) -> int:
     from infra.progress import Progress
 
     stack = common.started(args)
-    if args.name in initialise.GIVEN:
+    if initialise.given(args.name):
         raise MaiaError("not made here", where=f"secrets:{args.name}", mend=f"maia secrets set {args.name}")
     if args.name == recovery.KEY:
         raise MaiaError(
@@ -96,13 +96,16 @@ def _rotate(args: argparse.Namespace) -> int:
 
 def _set(args: argparse.Namespace) -> int:
     from infra import initialise
+    from infra.catalog import acme
     from infra.progress import Progress
 
     stack = common.selected(args)
-    _check(args.name, set(stack.plan.secrets) & initialise.GIVEN)
+    _check(args.name, {name for name in stack.plan.secrets if initialise.given(name)})
     value = (getpass.getpass(f"{args.name}: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
-    if not re.fullmatch(r"[A-Za-z0-9_-]{20,}=*", value):
+    if args.name == acme.BINDING and not re.fullmatch(r"[A-Za-z0-9_-]{20,}=*", value):
         raise MaiaError("no key in base64url", where=f"secrets:{args.name}", mend="copy it as the directory shows it")
+    if not re.fullmatch(r"[A-Za-z0-9/+=._-]{8,}", value):
+        raise MaiaError("no secret key of S3", where=f"secrets:{args.name}", mend="copy it as the service shows it")
     with common.locked(stack, "secrets set"), Progress() as progress, progress.step("engine") as say:
         engine = common.engine(stack, say)
         initialise.begin(stack, engine, say)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import health, recovery, served
+    from infra import away, health, recovery, served
 
     stack = common.started(args)
     plan, client = stack.plan, health.client()
@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         common.show(_table(plan, states))
         if plan.has(recovery.PART):
             print(f"backups: {recovery.where(stack)}")
+            for line in away.told(stack):
+                print(f"copy: {line}")
         if told := served.told(plan, client):
             print(f"certificate: {told}")
         for part, reason in plan.absences():

@@ -145,7 +145,7 @@ def load(stack: Stack, images: dict[str, Image], progress: Progress) -> None:
 
 
 def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
-    from infra import health, recovery, served
+    from infra import away, health, recovery, served
 
     plan = stack.plan
     changed = ", ".join(f"{count} {what}" for what, count in sorted(outcome.counts.items()) if what != "same")
@@ -161,6 +161,8 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
     print(f"trust:   {stack.site.files(stack.name) / 'gateway' / 'config' / 'ca.crt'} is the CA for your browser")
     if plan.has(recovery.PART):
         print(f"backups: {recovery.where(stack)}")
+        for line in away.told(stack):
+            print(f"copy:    {line}")
         print(f"keep:    the recovery key, off this machine: `maia secrets show recovery --stack {stack.name}`")
     for part, reason in plan.absences():
         print(f"absent:  {part}: {reason}")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra import catalog
-from infra.catalog import acme
+from infra import catalog, target
+from infra.catalog import acme, backup
 from infra.catalog.app import as_service
-from infra.catalog.model import Probe, Route, Service
+from infra.catalog.model import Endpoint, Probe, Route, Service
 from infra.config import Config
 from infra.errors import MaiaError
 from infra.plan import rules
@@ -21,6 +21,7 @@ from infra.plan.model import (
     Acme,
     BackupPolicy,
     Container,
+    Copy,
     GatewayRoute,
     Grant,
     ImageRef,
@@ -43,6 +44,7 @@ __all__ = [
     "Acme",
     "BackupPolicy",
     "Container",
+    "Copy",
     "GatewayRoute",
     "Grant",
     "ImageRef",
@@ -113,12 +115,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         acme=_acme(config),
         absent=absent,
         reserve=config.care.reserve,
-        backup=BackupPolicy(
-            folder=config.backup.folder or "",
-            at=config.backup.at or "",
-            days=config.backup.days,
-            drill=config.backup.drill or 0,
-        ),
+        backup=_backup(config),
         settings=config.model_dump(mode="json", exclude_unset=True, exclude={"running"}),
         secrets=tuple(sorted({*(need.secret for need in needs), *(name for s in services for name in s.secrets)})),
     )
@@ -145,7 +142,9 @@ def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Serv
 
 
 def _fitted(service: Service, config: Config) -> Service:
-    """The part as it is where the gateway's certificate comes from outside."""
+    """The part as it is where something outside was asked for."""
+    if service is backup.SERVICE:
+        return backup.keeper(config.backup.copies)
     if not (asked := config.gateway.acme):
         return service
     match service.name:
@@ -162,6 +161,41 @@ def _acme(config: Config) -> Acme | None:
     if not (asked := config.gateway.acme):
         return None
     return Acme(directory=asked.directory, email=asked.email or "", key_id=asked.key_id or "", roots=asked.roots or "")
+
+
+def _backup(config: Config) -> BackupPolicy:
+    asked = config.backup
+    copies = tuple(_copy(name, each) for name, each in sorted(asked.copies.items()))
+    return BackupPolicy(
+        folder=asked.folder or "", at=asked.at or "", days=asked.days, drill=asked.drill or 0, copies=copies
+    )
+
+
+def _copy(name: str, asked: target.Copy) -> Copy:
+    endpoint = Endpoint(host=asked.place.destination.host, port=asked.place.destination.port)
+    if s3 := asked.s3:
+        place = "/".join((s3.endpoint, s3.bucket, *([s3.prefix] if s3.prefix else ())))
+        return Copy(
+            name=name,
+            repository=f"s3:{place}",
+            place=place,
+            endpoint=endpoint,
+            every=asked.every,
+            key_id=s3.key_id,
+            region=s3.region,
+            secret=backup.secret(name),
+            roots=s3.roots or "",
+        )
+    assert asked.ssh
+    return Copy(
+        name=name,
+        repository=f"sftp:{name}:{asked.ssh.path}",
+        place=f"sftp://{asked.ssh.user}@{endpoint}{asked.ssh.path}",
+        endpoint=endpoint,
+        every=asked.every,
+        user=asked.ssh.user,
+        host_key=asked.ssh.host_key,
+    )
 
 
 def _routes(config: Config, services: list[Service]) -> tuple[GatewayRoute, ...]:

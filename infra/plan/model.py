@@ -210,6 +210,29 @@ class Acme:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A place away from this machine that holds the archive too."""
+
+    name: str
+    repository: str
+    """As restic names it."""
+    place: str
+    """As people do."""
+    endpoint: Endpoint
+    every: int
+    """Minutes between two runs."""
+    key_id: str = ""
+    region: str = ""
+    secret: str = ""
+    """Name of the secret with the key of S3; empty for SSH."""
+    roots: str = ""
+    """PEM of what a private endpoint is trusted by; empty: the public roots."""
+    user: str = ""
+    """Of SSH; empty for S3."""
+    host_key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackupPolicy:
     """When recovery points are made, where, and for how long they are kept."""
 
@@ -220,6 +243,7 @@ class BackupPolicy:
     days: int
     drill: int
     """Days within which a drill must have gone well; 0 for never."""
+    copies: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

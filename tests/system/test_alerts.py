@@ -76,6 +76,17 @@ def test_the_alerts_on_a_certificate_from_outside_fire_by_its_lifetime(folder: P
     assert "SUCCESS" in run("prometheus", folder, "promtool", "test", "rules", "alerts.test.yml")
 
 
+def test_the_alerts_on_a_copy_fire_on_their_faults(folder: Path) -> None:
+    s3 = {"endpoint": "https://s3.example.org", "bucket": "points", "key_id": "k"}
+    values = {"maia:backup": {"copies": {"offsite": {"s3": s3}}}}
+    away = build("local", parse("local", values), MACHINE, images())
+    prometheus = away.container("prometheus")
+    file = next(file for file in prometheus.files if file.path.endswith("/alerts.yml"))
+    (folder / "alerts.rules.yml").write_text(render(file, away, prometheus))
+    shutil.copy(PLAYED.with_name("alerts-copies.yml"), folder / "alerts.test.yml")
+    assert "SUCCESS" in run("prometheus", folder, "promtool", "test", "rules", "alerts.test.yml")
+
+
 def test_playing_the_alerts_notices_a_rule_that_never_fires(folder: Path) -> None:
     rules = (folder / "alerts.yml").read_text()
     (folder / "alerts.rules.yml").write_text(rules.replace("expr: redis_up == 0", "expr: redis_up == 2"))

@@ -354,6 +354,7 @@ UNTRIED = {
         "the change would cut off the other checks too",
     ),
     "gateway.challenges-only": "test_acme.py turns it red, on a stack that has such a port",
+    "backup.copied": "test_copies.py turns it red, on a stack that has a copy",
     "backup.elsewhere": "says where the archive is, and is skipped where that is the same disk",
     "backup.recent": "the stack of the tests wants no daily point",
     "machine.docker-socket": "the socket belongs to the machine, not to the stack",

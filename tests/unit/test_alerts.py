@@ -114,6 +114,14 @@ def test_every_alert_on_a_certificate_from_outside_is_played_too(planned: Callab
     assert {test["name"].split(",")[0] for test in played} == other
 
 
+def test_every_alert_on_a_copy_is_played_too(planned: Callable[..., Plan]) -> None:
+    s3 = {"endpoint": "https://s3.example.org", "bucket": "points", "key_id": "k"}
+    ordinary, away = rules(planned()), rules(planned({"backup": {"copies": {"offsite": {"s3": s3}}}}))
+    played = yaml.safe_load(PLAYED.with_name("alerts-copies.yml").read_text())["tests"]
+    names = {rule["alert"] for rule in away if rule not in ordinary}
+    assert {test["name"].split(",")[0] for test in played[1:]} == names
+
+
 def test_the_healthy_appliance_that_is_played_has_a_series_for_every_rule(planned: Callable[..., Plan]) -> None:
     healthy = yaml.safe_load(PLAYED.read_text())["tests"][0]
     given = {series["series"].partition("{")[0] for series in healthy["input_series"]}

@@ -97,6 +97,8 @@ def test_a_failed_tool_is_told_by_its_last_words() -> None:
     with pytest.raises(Failed, match=r"^sh -c: it is broken$"):
         run(("sh", "-c", "echo it is broken >&2; exit 3"))
     assert run(("sh", "-c", "exit 3"), codes=(0, 3)) == ""
+    with pytest.raises(Failed, match=r"^sh -c: it tries again$"):
+        run(("sh", "-c", "echo it tries again >&2; exec sleep 60"), patience=0.2)
 
 
 @pytest.mark.parametrize(

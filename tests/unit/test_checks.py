@@ -37,6 +37,7 @@ APP = {
     "needs": {"database": True, "bucket": True, "redis": True},
     "wire": {"DATABASE_URL": "database-url"},
 }
+AWAY = {"copies": {"offsite": {"s3": {"endpoint": "https://s3.example.org", "bucket": "points", "key_id": "k"}}}}
 CERTIFIED = {"names": ["maia.example.org"], "acme": {"directory": "https://acme.example.org/directory"}}
 MODULES = [path.stem for path in sorted(evidence.HERE.glob("test_*.py"))]
 
@@ -59,7 +60,7 @@ def test_every_check_has_a_name_of_its_own(planned: Planned) -> None:
 
 
 def test_every_check_speaks_to_a_control_and_every_mapping_to_a_check(planned: Planned) -> None:
-    plan = planned({"apps": {"notes": APP}, "gateway": CERTIFIED})
+    plan = planned({"apps": {"notes": APP}, "gateway": CERTIFIED, "backup": AWAY})
     keys = {f"{subject}.{case.rule}" for subject, case in every_case(plan)}
     assert keys == {key for key in evidence.controls() if not key.startswith("grafana.")}
 
@@ -69,7 +70,8 @@ def test_every_control_has_a_title_and_is_used() -> None:
 
 
 def test_every_rule_has_a_mutation_or_a_reason_for_having_none(planned: Planned) -> None:
-    plans = (planned({"apps": {"notes": APP}, "gateway": {"http": 8080}}), planned({"gateway": CERTIFIED}))
+    outside = planned({"gateway": CERTIFIED, "backup": AWAY})
+    plans = (planned({"apps": {"notes": APP}, "gateway": {"http": 8080}}), outside)
     red_once = set().union(*(expected for expected, _ in MUTATIONS.values()))
     rules = {
         (f"{subject}.{case.rule}", f"{subject}[{case.id}]") for plan in plans for subject, case in every_case(plan)

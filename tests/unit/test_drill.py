@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from app.backup import metrics, reach, schedule, status
 from app.backup.guard import Guard
+from app.backup.places import Settings
 from app.backup.schedule import DAY
 from app.backup.wal import Shipper
 from infra import config, drill, recovery, signature, timer
@@ -81,7 +83,8 @@ def test_prometheus_is_told_how_the_last_drill_ended(remembered: Path, monkeypat
     monkeypatch.setattr("app.backup.places.same_disk", lambda: False)
     monkeypatch.setattr("app.backup.wal.SPOOL", remembered)
     monkeypatch.setattr("app.backup.guard.POSTGRES", remembered / "data")
-    registry = metrics.registry(Shipper(), Guard(0), 31)
+    settings = Settings(stack="local", at="", days=14, drill=31, references=(), objects=True, redis=True, reserve=0)
+    registry = metrics.registry(Shipper(), Guard(0), settings)
     assert registry.get_sample_value("maia_backup_last_drill_timestamp_seconds") is None
     status.drilled(error="", rto=60.5, rpo=2.0)
     assert registry.get_sample_value("maia_backup_drill_failing") == 0
@@ -92,7 +95,7 @@ def test_prometheus_is_told_how_the_last_drill_ended(remembered: Path, monkeypat
     assert registry.get_sample_value("maia_backup_drill_due_timestamp_seconds") == made + 32 * DAY
     status.drilled(error="a byte differs", rto=1.0, rpo=9.0)
     assert registry.get_sample_value("maia_backup_drill_failing") == 1
-    unwanted = metrics.registry(Shipper(), Guard(0), 0)
+    unwanted = metrics.registry(Shipper(), Guard(0), replace(settings, drill=0))
     assert unwanted.get_sample_value("maia_backup_drill_due_timestamp_seconds") is None
 
 
