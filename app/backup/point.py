@@ -181,7 +181,7 @@ def _digests(cut: fence.Cut, last: Manifest | None, say: Say) -> dict[str, Datab
 def _objects(settings: Settings) -> Objects | None:
     if not settings.objects:
         return None
-    kept = vault.keep((OBJECTS,), ("objects",), [str(OBJECTS / path) for path in UNFINISHED])
+    kept = vault.find(vault.keep((OBJECTS,), ("objects",), [str(OBJECTS / path) for path in UNFINISHED]))
     return Objects(snapshot=kept.id, tree=kept.tree, files=kept.files, bytes=kept.bytes, added=kept.added)
 
 

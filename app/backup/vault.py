@@ -50,11 +50,17 @@ def prepare() -> None:
     """
     if not (REPOSITORY / "config").exists():
         restic("init", "--quiet")
-    restic("unlock", "--remove-all", "--quiet")
+    # Every call derives the key anew, which is meant to take a while: none is made for nothing.
+    if any((REPOSITORY / "locks").iterdir()):
+        restic("unlock", "--remove-all", "--quiet")
 
 
-def keep(paths: Sequence[Path], tags: Sequence[str], exclude: Sequence[str] = ()) -> Snapshot:
-    """Take a snapshot; what the archive has already is not stored again."""
+def keep(paths: Sequence[Path], tags: Sequence[str], exclude: Sequence[str] = ()) -> str:
+    """Take a snapshot; what the archive has already is not stored again.
+
+    Returns:
+        Its id.
+    """
     told = restic(
         *("backup", "--json", "--quiet", "--host", "maia", "--tag", ",".join(tags)),
         *(f"--exclude={pattern}" for pattern in exclude),
@@ -67,7 +73,7 @@ def keep(paths: Sequence[Path], tags: Sequence[str], exclude: Sequence[str] = ()
         # A file may go away while it is read, as a temporary one of an upload that ends. Nothing else may be left out.
         if line["message_type"] == "error" and GONE not in line["error"]["message"]:
             raise Failed(f"cannot be read: {line.get('item')}: {line['error']['message']}")
-    return find(next(str(line["snapshot_id"]) for line in lines if line["message_type"] == "summary"))
+    return next(str(line["snapshot_id"]) for line in lines if line["message_type"] == "summary")
 
 
 def find(snapshot: str) -> Snapshot:
