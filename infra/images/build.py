@@ -133,7 +133,7 @@ def _base(recipe: BaseRecipe, mirror: debian.Mirror, say: Say, home: Path, fresh
             if fresh or not home.exists():
                 with workplace() as work:
                     _assemble(BASE, Job(work, _pool(), recipe.model_dump(), mirror=mirror.lines), say)
-                    _keep(work, home, ("layer.tar", "index.json", "found.json", "sources.list"))
+                    keep(work, home, ("layer.tar", "index.json", "found.json", "sources.list"))
             fcntl.flock(gate, fcntl.LOCK_SH)
         yield home
 
@@ -155,7 +155,7 @@ def _assemble(name: str, job: Job, say: Say) -> None:
         shutil.copyfile(job.folder / "build.log", log)
 
 
-def _keep(work: Path, home: Path, names: Sequence[str]) -> None:
+def keep(work: Path, home: Path, names: Sequence[str]) -> None:
     """Moves the product into its place in one step."""
     product = work / "product"
     product.mkdir()
@@ -239,7 +239,7 @@ def _image(recipe: Recipe, order: _Order, say: Say) -> Image:
             }  # fmt: skip
             for name, document in documents.items():
                 (work / name).write_text(json.dumps(document, indent=1) + "\n")
-            _keep(work, store.place(recipe.name, key), ("image.tar", *documents))
+            keep(work, store.place(recipe.name, key), ("image.tar", *documents))
     built = store.read(recipe.name, key)
     assert built
     return built

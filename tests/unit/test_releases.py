@@ -14,7 +14,7 @@ import pytest
 from infra import prune, releases
 from infra.cli import common, rollback, upgrade
 from infra.errors import MaiaError
-from infra.images import store
+from infra.images import build, store
 from infra.prune import folders
 from infra.releases import CURRENT, LOCK, PREVIOUS, Image, Move, Record, difference, outlook, program, tracker
 from infra.site import REPO, Site
@@ -211,6 +211,19 @@ def test_what_the_way_back_needs_is_never_pruned(site: Site, tmp_path: Path) -> 
     releases.write(site, "local", PREVIOUS, RECORD)
     assert not list(folders.stale(0, (), releases.needed(site)))
     assert IMAGE.id in prune.in_use(site, None)
+
+
+def test_a_build_makes_room_but_not_of_what_the_way_back_needs(site: Site, tmp_path: Path) -> None:
+    built(RECORD)
+    releases.write(site, "local", PREVIOUS, RECORD)
+    folders = [store.home() / f"nginx-{number:012x}" for number in range(build.KEPT)]
+    for age, folder in enumerate([*folders, store.home() / "nginx-0123456789ab"]):
+        folder.mkdir(exist_ok=True)
+        os.utime(folder, (1e9 - age,) * 2)
+    (tmp_path / "image.tar").touch()
+    build.keep(tmp_path, store.home() / "nginx-ffffffffffff", ("image.tar",))
+    left = {path.name for path in store.home().iterdir()}
+    assert left == {"nginx-ffffffffffff", "nginx-0123456789ab", *(folder.name for folder in folders[:-1])}
 
 
 def test_newer_packages_have_another_key_and_none_the_one_they_always_had() -> None:
