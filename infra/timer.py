@@ -107,7 +107,8 @@ def install(stack: str, site: Site, every: str) -> None:
         partial.chmod(0o644)
         partial.replace(FOLDER / file)
     _systemctl("daemon-reload")
-    _systemctl("enable", "--now", f"{name(stack)}.timer")
+    _systemctl("enable", f"{name(stack)}.timer")
+    _systemctl("restart", f"{name(stack)}.timer")  # one that runs keeps the time it had
 
 
 def remove(stack: str, site: Site) -> bool:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from infra.stack import Stack
 
 
+CHECKS = "not latency"
+"""Which checks a drill makes: how fast a machine is that carries two stacks says nothing of the point."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schedule", choices=("weekly", "monthly", "off"), help="a timer of this machine's systemd")
     parser.add_argument("--verify", type=Path, metavar="FILE", help="whether a result is genuine")
@@ -45,6 +49,7 @@ def _drill(args: argparse.Namespace) -> int:
     side = Stack(drill.side(source.name), source.site)
     with common.locked(side, "drill"), Progress() as progress:
         _refuse_owned(side)
+        recovery.running(source)
         with progress.step("engine") as say:
             secrets = common.engine(source, say).secrets()
         if signature.SECRET not in secrets:
@@ -76,7 +81,8 @@ def _restore(made: Drill, side: Stack, archive: Archive, progress: Progress) -> 
     made.manifest = contents.manifest
     restore.begin(side, contents, aside=True)
     side, engine = restore.initialised(side, contents, progress)
-    brought = restore.bring(side, engine, archive, str(contents.manifest["id"]), "", progress)
+    point = str(contents.manifest["id"])
+    brought = restore.bring(side, engine, archive, point, "", progress, keyword=CHECKS)
     made.ended = datetime.now(UTC)
     made.restored, made.checks = brought.found, brought.checks.counts
     made.failed = [

@@ -95,8 +95,17 @@ class Brought:
     checks: Result
 
 
-def bring(target: Stack, engine: Engine, archive: Archive, point: str, moment: str, progress: Progress) -> Brought:
-    """Fill the volumes of a stack that is down, start it and check it."""
+def bring(
+    target: Stack,
+    engine: Engine,
+    archive: Archive,
+    point: str,
+    moment: str,
+    progress: Progress,
+    *,
+    keyword: str | None = None,
+) -> Brought:
+    """Fill the volumes of a stack that is down, start it and check it: all, or what matches ``keyword``."""
     from infra import recovery, revoked
     from infra.cli import check, up
     from infra.releases import taking
@@ -110,7 +119,7 @@ def bring(target: Stack, engine: Engine, archive: Archive, point: str, moment: s
     taking.keep(target)
     with progress.step("logins") as say:
         revoked.remove(target.plan, target.site, engine.secrets(), say)
-    return Brought(target, found, check.verify(target, engine, progress))
+    return Brought(target, found, check.verify(target, engine, progress, keyword=keyword))
 
 
 def _meant(target: Stack) -> str:
