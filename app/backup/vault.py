@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.backup.command import Failed, Say, run
+from app.backup.command import Exited, Failed, Say, run
 from app.backup.places import ARCHIVE, SECRETS
 
 REPOSITORY = ARCHIVE / "restic"
@@ -94,7 +94,10 @@ def _read(found: dict[str, Any]) -> Snapshot:
 
 def dump(snapshot: str, path: Path) -> str:
     """The text of one file of a snapshot."""
-    return restic("dump", snapshot, path)
+    try:
+        return restic("dump", snapshot, path)
+    except Exited as error:
+        raise Failed(f"the archive is damaged: {error.lines[-1] if error.lines else error}") from None
 
 
 def restore(snapshot: str, path: Path, target: Path, say: Say) -> None:
