@@ -14,25 +14,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from fcntl import LOCK_EX, LOCK_NB, flock
-from http import HTTPStatus
-from http.client import HTTPResponse
 from pathlib import Path
-from socket import create_connection
 from typing import Any
-from urllib.parse import urlsplit
 
 from app.backup import manifest, point, vault
 from app.backup.command import Exited, Failed, Say, run
 from app.backup.places import ARCHIVE, COPIES, SECRETS, Copy
+from app.backup.target import meet
 
 PARTS = ("postgres", "restic")
 STILL = ".copying-"
 """What the folders of second names are called, before the copy's name; the path is part of each snapshot."""
 TEMPORARY = re.compile(r"\.pgbackrest\.tmp$|-tmp-\d+$")
 """What the tools call a file that is not whole yet."""
-PATIENCE = 30.0
-"""Seconds for the target to take a connection, and to answer what takes it no time: restic itself asks for a quarter of
-an hour, even where it is told that its key is wrong."""
+ANSWER = 30.0
+"""Seconds for the target to answer what takes it no time: restic itself asks for a quarter of an hour, even where it is
+told that its key is wrong."""
 NO_REPOSITORY, LOCKED, WRONG_KEY = 10, 11, 12
 """restic's exit codes."""
 HOURS = 24
@@ -96,41 +93,6 @@ def _message(line: str) -> str:
     return (line.splitlines() or [""])[0].strip()
 
 
-def reach(copy: Copy) -> None:
-    """Meet the target, through the exit proxy where there is one.
-
-    Raises:
-        Failed: why it cannot be met.
-    """
-    place, proxy = f"{copy.host}:{copy.port}", urlsplit(os.environ.get("HTTPS_PROXY", ""))
-    first = (proxy.hostname, proxy.port or 80) if proxy.hostname else (copy.host, copy.port)
-    try:
-        with create_connection(first, PATIENCE) as link:
-            if not proxy.hostname:
-                return
-            link.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
-            answer = HTTPResponse(link, method="CONNECT")
-            answer.begin()
-    except OSError as error:
-        raise Failed(f"copy {copy.name}: {place}: {error.strerror or error}") from None
-    if answer.status != HTTPStatus.OK:
-        reason = _refusal(answer.headers.get("X-Squid-Error", "")) or f"the exit proxy answers {answer.status}"
-        raise Failed(f"copy {copy.name}: {place}: {reason}")
-
-
-def _refusal(told: str) -> str:
-    """What the proxy's word for an error means."""
-    word, _, number = told.partition(" ")
-    match word:
-        case "ERR_CONNECT_FAIL" if number.isdigit():
-            return os.strerror(int(number))
-        case "ERR_DNS_FAIL":
-            return "no such host"
-        case "ERR_ACCESS_DENIED":
-            return "the exit proxy does not let it through"
-    return ""
-
-
 @contextmanager
 def alone(copy: Copy, say: Say) -> Iterator[None]:
     """Be the only one who works at this target, after whoever does now."""
@@ -159,7 +121,7 @@ def bring(copy: Copy, days: int, brought: str, say: Say) -> dict[str, Any]:
         Failed: what did not work; what the target has stays, and the next run goes on from there.
     """
     say(f"{copy.name}: opening")
-    reach(copy)
+    meet(copy)
     last = _prepare(copy)
     still = ARCHIVE / f"{STILL}{copy.name}"
     try:
@@ -190,7 +152,7 @@ def _prepare(copy: Copy) -> dict[str, Any] | None:
     try:
         last = _newest(copy)
     except Exited:
-        _restic(copy, "init", "--quiet", patience=PATIENCE)
+        _restic(copy, "init", "--quiet", patience=ANSWER)
         return None
     # Only those whose owner is dead: another machine's, which is at work there, is not ours to take.
     _restic(copy, "unlock", "--quiet")
@@ -199,13 +161,13 @@ def _prepare(copy: Copy) -> dict[str, Any] | None:
 
 def _newest(copy: Copy, moment: datetime | None = None) -> dict[str, Any] | None:
     """The newest snapshot, or the newest that is no later than ``moment``, as restic tells it."""
-    found = json.loads(_restic(copy, "snapshots", "--json", "--no-lock", patience=PATIENCE))
+    found = json.loads(_restic(copy, "snapshots", "--json", "--no-lock", patience=ANSWER))
     return max((each for each in found if not moment or _moment(each) <= moment), key=_moment, default=None)
 
 
 def _state(copy: Copy, moment: datetime | None = None) -> dict[str, Any]:
     """A snapshot that must be there."""
-    reach(copy)
+    meet(copy)
     with suppress(Exited):
         if found := _newest(copy, moment):
             return found

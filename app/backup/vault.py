@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.backup.command import Failed, Say, lines, run
+from app.backup.command import Exited, Failed, Say, lines, run
 from app.backup.places import ARCHIVE, SECRETS
 
 REPOSITORY = ARCHIVE / "restic"
@@ -115,7 +115,10 @@ def files(snapshot: str, path: Path) -> Iterator[str]:
 
 def dump(snapshot: str, path: Path) -> str:
     """The text of one file of a snapshot."""
-    return restic("dump", snapshot, path)
+    try:
+        return restic("dump", snapshot, path)
+    except Exited as error:
+        raise Failed(f"the archive is damaged: {error.lines[-1] if error.lines else error}") from None
 
 
 def restore(snapshot: str, path: Path, target: Path, say: Say) -> None:

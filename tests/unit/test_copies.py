@@ -15,6 +15,7 @@ import pytest
 
 from app.backup import copy, manifest, schedule
 from app.backup.command import Exited
+from app.backup.target import refusal
 from infra import away, config, credentials
 from infra.catalog.model import Zone
 from infra.components import certificate
@@ -248,7 +249,7 @@ def test_the_newest_state_at_a_target_is_the_last_by_time_after_the_clock_was_se
     ],
 )
 def test_the_proxys_word_for_an_error_is_told_in_ours(told: str, says: str) -> None:
-    assert copy._refusal(told) == says
+    assert refusal(told) == says
 
 
 def test_what_restic_says_is_told_in_one_line() -> None:
