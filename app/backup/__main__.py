@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from app.backup import manifest, places, point, restore, status, vault
+from app.backup import major, manifest, places, point, restore, status, vault
 from app.backup.command import Failed
 from app.backup.manifest import Manifest
 from app.backup.places import Settings
@@ -32,6 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     recover.add_argument("--time", default="")
     recover.add_argument("--redis", default="", metavar="UID:GID")
     recover.add_argument("--objects", default="", metavar="UID:GID")
+    jobs.add_parser("carry").add_argument("version")
+    jobs.add_parser("serve").add_argument("version")
+    jobs.add_parser("forget")
     args = parser.parse_args(argv)
     os.umask(0o077)
     try:
@@ -98,6 +101,18 @@ def _open(args: argparse.Namespace) -> dict[str, Any]:
 
 def _restore(args: argparse.Namespace) -> dict[str, Any]:
     return restore.fill(args.point, args.time, _say, redis=args.redis, objects=args.objects)
+
+
+def _carry(args: argparse.Namespace) -> dict[str, Any]:
+    return major.carry(args.version, _say)
+
+
+def _serve(args: argparse.Namespace) -> str:
+    return major.serve(args.version)
+
+
+def _forget(args: argparse.Namespace) -> list[str]:
+    return major.forget()
 
 
 def _row(made: Manifest) -> dict[str, Any]:

@@ -32,14 +32,14 @@ def tables(link: psycopg.Connection[Any], kinds: str = "rm") -> list[tuple[str, 
     ).fetchall()
 
 
-def database(link: psycopg.Connection[Any]) -> dict[str, Table]:
-    """Every table's digest, as ``link``'s snapshot sees it.
+def database(link: psycopg.Connection[Any], kinds: str = "rm") -> dict[str, Table]:
+    """Every table's digest, as ``link``'s snapshot sees it; of those ``kinds`` only.
 
     A row's digest is a 64-bit hash of its text, a table's their sum: rows may come in any order, and one that is
     there twice counts twice.
     """
     found = {}
-    for schema, name in tables(link):
+    for schema, name in tables(link, kinds):
         query = sql.SQL("select count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text from {} t")
         row = link.execute(query.format(sql.Identifier(schema, name))).fetchone()
         assert row

@@ -24,6 +24,7 @@ POINT = DATA / "point"
 """What a point holds beside Postgres and objects; restic keeps paths, so it is the same one each time."""
 LOCK = DATA / "lock"
 STANZA_LOCK = DATA / "stanza.lock"
+"""Names the cluster that the stanza is of."""
 STATUS = DATA / "status.json"
 MANIFESTS = DATA / "manifests"
 

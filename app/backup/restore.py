@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def read(name: str) -> dict[str, Any]:
         Failed: it is not there, or a file of it is not the one its manifest names.
     """
     found = manifest.find(name)
+    _refuse_other(found)
     snapshot = manifest.ids()[found.id]
     texts = {}
     for file in ("settings.json", "secrets.json"):
@@ -63,6 +65,18 @@ def read(name: str) -> dict[str, Any]:
         "settings": json.loads(texts["settings.json"]),
         "secrets": json.loads(texts["secrets.json"]),
     }
+
+
+def _refuse_other(point: Manifest) -> None:
+    """The server here plays the WAL of its own major version only.
+
+    Raises:
+        Failed: the point is of another one.
+    """
+    own = run(("postgres", "--version")).split()[2].partition(".")[0]
+    made = next((each.version for each in archive.backups() if each.label == point.postgres.label), own)
+    if made != own:
+        raise Failed(f"the point {point.id} is of Postgres {made}, this is {own}: release {point.release} restores it")
 
 
 def _same(found: Manifest, file: str, content: bytes) -> None:
@@ -86,6 +100,7 @@ def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = ""
     """
     started = time.monotonic()
     point, things = _choose(name, moment)
+    _refuse_other(point)
     _postgres(point, moment, say)
     found = _replay(point, moment, say)
     if objects and things.objects:
@@ -122,7 +137,7 @@ def _parse(moment: str) -> datetime:
 
 
 def _postgres(point: Manifest, moment: str, say: Say) -> None:
-    _empty(POSTGRES.parent)
+    _empty(POSTGRES.parent, keep=str.isdigit)  # a cluster of another major version is a way back of its own
     POSTGRES.mkdir(mode=0o700)
     for path in (POSTGRES.parent, POSTGRES):
         shutil.chown(path, "postgres", "postgres")
@@ -239,8 +254,10 @@ def _own(folder: Path, owner: str) -> None:
     os.chmod(folder, 0o750)  # noqa: S103 - as in the image of its part
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: Path, keep: Callable[[str], bool] = lambda name: False) -> None:
     for path in folder.iterdir():
+        if keep(path.name):
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
