@@ -12,7 +12,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Literal
@@ -61,10 +61,16 @@ class Facts:
     """Whether containers of the stack are there already, so that it needs no room for a first start."""
 
 
-def check(plan: Plan, site: Site, say: Callable[[str], None]) -> None:
-    """Raise the first thing that stands in the way of ``up``; nothing has been changed then."""
+def check(plan: Plan, site: Site, say: Callable[[str], None], *, carries: bool = False) -> None:
+    """Raise the first thing that stands in the way of ``up``; nothing has been changed then.
+
+    Args:
+        carries: data of an older Postgres will be carried over.
+    """
     say("looking at this machine")
     facts = gather(plan, site)
+    if carries and facts.cluster and int(facts.cluster) < MAJOR:
+        facts = replace(facts, cluster="")
     if facts.system[0] == "ubuntu":
         say("Ubuntu is supported as best we can; Debian 12 and 13 are what is tested")
     for problem in judge(plan, facts):
@@ -151,7 +157,7 @@ def _network(plan: Plan, facts: Facts) -> _Problems:
 def _data(facts: Facts) -> _Problems:
     if facts.cluster in ("", str(MAJOR)):
         return []
-    mend = "start it with the release that runs it, or bring it over by a dump as docs/upgrade.md says"
+    mend = "start it with the release that runs it, from which maia upgrade carries the data over"
     return [(f"the data is of Postgres {facts.cluster}, this release has {MAJOR}", "postgres", mend)]
 
 

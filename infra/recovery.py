@@ -167,12 +167,12 @@ def run(name: str, part: Container, words: Sequence[str], say: Say, **options: A
         **options,
     )
     try:
-        return _attend(container, say)
+        return attend(container, say)
     finally:
         container.remove(force=True)
 
 
-def _attend(container: Running, say: Say) -> Any:
+def attend(container: Running, say: Say) -> Any:
     output = container.attach(stream=True, logs=True, demux=True)
     container.start()
     last = b""

@@ -13,6 +13,7 @@ from app.backup import (
     aside,
     cluster,
     copy,
+    major,
     manifest,
     places,
     point,
@@ -65,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("point", "bucket", "side"):
         bucket.add_argument(name)
     bucket.add_argument("--time", default="")
+    jobs.add_parser("carry").add_argument("version")
+    jobs.add_parser("serve").add_argument("version")
+    jobs.add_parser("forget")
     args = parser.parse_args(argv)
     os.umask(0o077)
     try:
@@ -199,6 +203,18 @@ def _take(args: argparse.Namespace) -> dict[str, Any]:
 
 def _bucket(args: argparse.Namespace) -> dict[str, Any]:
     return aside.bucket(args.point, args.time, args.bucket, args.side, _say)
+
+
+def _carry(args: argparse.Namespace) -> dict[str, Any]:
+    return major.carry(args.version, _say)
+
+
+def _serve(args: argparse.Namespace) -> str:
+    return major.serve(args.version)
+
+
+def _forget(args: argparse.Namespace) -> list[str]:
+    return major.forget()
 
 
 def _row(made: Manifest) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.backup.command import Failed, Say, run
-from app.backup.places import ARCHIVE, SECRETS, STANZA_LOCK
+from app.backup.places import ARCHIVE, POSTGRES, SECRETS, STANZA_LOCK
 
 Kind = Literal["full", "diff", "incr"]
 
@@ -31,6 +31,8 @@ class Backup:
     added: int
     """Bytes that it added to the archive."""
     timeline: int
+    version: str
+    """The major version of Postgres."""
 
 
 def pgbackrest(*words: str, say: Say | None = None, user: str | None = None) -> str:
@@ -39,14 +41,27 @@ def pgbackrest(*words: str, say: Say | None = None, user: str | None = None) -> 
 
 
 def prepare() -> None:
-    """Make the stanza where there is none: by the shipper or by a job, whoever comes first.
+    """Have the stanza there, and of the cluster that serves: by the shipper or by a job, whoever comes first.
 
-    Only then, because pgBackRest makes no stanza while a backup runs.
+    Only where it is not yet, because pgBackRest does neither while a backup runs.
     """
-    with STANZA_LOCK.open("a") as lock:
+    with STANZA_LOCK.open("a+") as lock:
         flock(lock, LOCK_EX)
-        if not (ARCHIVE / "postgres" / "archive" / STANZA / "archive.info").exists():
-            pgbackrest("stanza-create")
+        lock.seek(0)
+        there, noted = (ARCHIVE / "postgres" / "archive" / STANZA / "archive.info").exists(), lock.read()
+        cluster = _cluster()
+        if there and noted == cluster:
+            return
+        pgbackrest("stanza-upgrade" if there else "stanza-create")
+        lock.truncate(0)
+        lock.write(cluster)
+        lock.flush()
+
+
+def _cluster() -> str:
+    """What tells the cluster from any other one: its version, and the identifier that its control file begins with."""
+    identifier = (POSTGRES / "global" / "pg_control").read_bytes()[:8]
+    return f"{(POSTGRES / 'PG_VERSION').read_text().strip()} {identifier.hex()}"
 
 
 def make(kind: Kind, say: Say) -> Backup:
@@ -58,11 +73,13 @@ def make(kind: Kind, say: Say) -> Backup:
 def backups() -> list[Backup]:
     """Every backup that is whole, the oldest first."""
     stanzas = json.loads(pgbackrest("info", "--output=json"))
-    found = stanzas[0]["backup"] if stanzas else []
-    return [_read(backup) for backup in found if not backup["error"]]
+    if not stanzas:
+        return []
+    versions = {each["id"]: each["version"] for each in stanzas[0]["db"]}
+    return [_read(backup, versions) for backup in stanzas[0]["backup"] if not backup["error"]]
 
 
-def _read(backup: Mapping[str, Any]) -> Backup:
+def _read(backup: Mapping[str, Any], versions: Mapping[int, str]) -> Backup:
     return Backup(
         label=backup["label"],
         kind=backup["type"],
@@ -70,6 +87,7 @@ def _read(backup: Mapping[str, Any]) -> Backup:
         size=backup["info"]["size"],
         added=backup["info"]["repository"]["delta"],
         timeline=int(backup["archive"]["start"][:8], 16),
+        version=versions[backup["database"]["id"]],
     )
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +51,7 @@ def parse(moment: str) -> datetime:
 
 def lay(point: Manifest, moment: str, say: Say, without: Sequence[str] = ()) -> None:
     """Put the files of the point's backup back; those of the databases ``without`` hold nothing and cannot be used."""
-    empty(POSTGRES.parent)
+    empty(POSTGRES.parent, keep=str.isdigit)  # a cluster of another major version is a way back of its own
     POSTGRES.mkdir(mode=0o700)
     for path in (POSTGRES.parent, POSTGRES):
         shutil.chown(path, "postgres", "postgres")
@@ -117,9 +117,11 @@ def _last_words() -> str:
     return " | ".join(line.split(":  ", 1)[-1] for line in told[-LINES:]) or "it stopped"
 
 
-def empty(folder: Path) -> None:
-    """Remove all that is in it."""
+def empty(folder: Path, keep: Callable[[str], bool] = lambda name: False) -> None:
+    """Remove all that is in it, but for the names to ``keep``."""
     for path in folder.iterdir():
+        if keep(path.name):
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -32,14 +32,14 @@ def tables(link: psycopg.Connection[Any], kinds: str = "rm") -> list[tuple[str, 
     ).fetchall()
 
 
-def database(link: psycopg.Connection[Any], only: set[str] | None = None) -> dict[str, Table]:
-    """Every table's digest, or those of ``only`` some, as ``link``'s snapshot sees it.
+def database(link: psycopg.Connection[Any], only: set[str] | None = None, kinds: str = "rm") -> dict[str, Table]:
+    """Every table's digest, or those of ``only`` some, or of those ``kinds``, as ``link``'s snapshot sees it.
 
     A row's digest is a 64-bit hash of its text, a table's their sum: rows may come in any order, and one that is
     there twice counts twice.
     """
     found = {}
-    for schema, name in tables(link):
+    for schema, name in tables(link, kinds):
         if only is not None and f"{schema}.{name}" not in only:
             continue
         query = sql.SQL("select count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text from {} t")

@@ -63,7 +63,8 @@ def make(settings: Settings, say: Say, kind: Kind | None = None) -> Manifest:
     """Make a point.
 
     Args:
-        kind: of the backup of Postgres; left out, a full one once a week and after a restore, else incremental.
+        kind: of the backup of Postgres; left out, a full one once a week and after a restore, else incremental. The
+            first one of another cluster is full in any case.
 
     Raises:
         Failed: what did not work; nothing of the archive is lost, and the next run takes up what it can.
@@ -85,7 +86,8 @@ def make(settings: Settings, say: Say, kind: Kind | None = None) -> Manifest:
         objects = aside.submit(_objects, settings)
         if settings.redis:
             _redis()
-        last = known[-1] if known else None
+        # A full backup may be the first one of another cluster, whose numbers say nothing about the last one's.
+        last = known[-1] if known and base.kind != "full" else None
         databases = _digests(cut, last, say)
         named = [(each, references.named(each, cut.readers)) for each in settings.references]
         fence.await_archived(cut.segment, WAL_PATIENCE)

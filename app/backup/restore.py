@@ -31,6 +31,7 @@ def read(name: str) -> dict[str, Any]:
         Failed: it is not there, or a file of it is not the one its manifest names.
     """
     found = manifest.find(name)
+    _refuse_other(found)
     snapshot = manifest.ids()[found.id]
     texts = {}
     for file in ("settings.json", "secrets.json"):
@@ -41,6 +42,18 @@ def read(name: str) -> dict[str, Any]:
         "settings": json.loads(texts["settings.json"]),
         "secrets": json.loads(texts["secrets.json"]),
     }
+
+
+def _refuse_other(point: Manifest) -> None:
+    """The server here plays the WAL of its own major version only.
+
+    Raises:
+        Failed: the point is of another one.
+    """
+    own = run(("postgres", "--version")).split()[2].partition(".")[0]
+    made = next((each.version for each in archive.backups() if each.label == point.postgres.label), own)
+    if made != own:
+        raise Failed(f"the point {point.id} is of Postgres {made}, this is {own}: release {point.release} restores it")
 
 
 def _same(found: Manifest, file: str, content: bytes) -> None:
@@ -77,6 +90,7 @@ def fill(name: str, moment: str, say: Say, *, redis: str = "", objects: str = ""
     """
     started = time.monotonic()
     point, things = choose(name, moment)
+    _refuse_other(point)
     cluster.lay(point, moment, say)
     found = _replay(point, moment, say)
     if objects and things.objects:

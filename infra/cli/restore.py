@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         unfinished = site.unfinished(target.name).exists()
         target, engine = initialised(target, contents if fresh else None, progress)
         if not fresh and not unfinished:
-            _last_chance(target, progress, wanted=not args.no_last_chance)
+            last_chance(target, progress, wanted=not args.no_last_chance)
         if not fresh:
             engine.configure("maia:running", "false")
             up.apply(Stack(target.name, site), engine, progress)
@@ -244,7 +244,7 @@ def initialised(target: Stack, contents: Contents | None, progress: Progress) ->
     return Stack(target.name, target.site), engine
 
 
-def _last_chance(target: Stack, progress: Progress, *, wanted: bool) -> None:
+def last_chance(target: Stack, progress: Progress, *, wanted: bool = True) -> None:
     """A point of what is there now, in case the other one was not meant."""
     from infra import health, recovery
 

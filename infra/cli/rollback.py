@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from infra import releases
+    from infra.cli import carry, restore
     from infra.progress import Progress
     from infra.releases import program
 
@@ -31,18 +32,27 @@ def run(args: argparse.Namespace) -> int:
         move = releases.moving(site, name)
         record = possible(stack, releases.origin(site, name, move) if move else releases.PREVIOUS)
         move = move or _departure(stack, record)
-        if args.data and not move.point:
+        carried = carry.refuse(stack, record, data=args.data)
+        if args.data and not carried and not move.point:
             mend = "maia rollback without --data, then maia restore"
             raise MaiaError("no point was made before that upgrade", where="--data", mend=mend)
-        move = back(stack, move, lock, progress, skip_checks=args.skip_checks)
-        if args.data:
+        if carried:
+            restore.last_chance(stack, progress)
+        move, _ = back(stack, move, lock, progress, skip_checks=args.skip_checks)
+        if args.data and not carried:
             with progress.step("data") as say:
                 program.run(site, name, record, "restore", move.point, lock=lock, say=say)
         arrive(stack, move)
     print(f"back:    release {record.release} serves again, as it was set up on {record.when}")
-    print(f"data:    {f'the point {move.point} is back' if args.data else 'what was written since is kept'}")
+    print(f"data:    {_told(move, data=args.data, carried=carried)}")
     print(f"verbs:   {releases.folder(site, name, record)}/maia is its program")
     return 0
+
+
+def _told(move: Move, *, data: bool, carried: bool) -> str:
+    if carried:
+        return "of Postgres it is what that release left; what was written since is in the last-chance point"
+    return f"the point {move.point} is back" if data else "what was written since is kept"
 
 
 def possible(stack: Stack, name: str) -> Record:
@@ -82,26 +92,29 @@ def _departure(stack: Stack, record: Record) -> Move:
     )
 
 
-def back(stack: Stack, move: Move, lock: int, progress: Progress, *, skip_checks: bool) -> Move:
+def back(stack: Stack, move: Move, lock: int, progress: Progress, *, skip_checks: bool) -> tuple[Move, bool]:
     """Have the release that ran before run again; where this is killed, it is done again from its start.
 
     Returns:
-        The move, with the record that it went back to.
+        The move, with the record that it went back to; and whether the data was exchanged for what that release left,
+        because it reads no other.
 
     Raises:
         MaiaError: it did not come up, or its checks failed.
     """
     from infra import releases
+    from infra.cli import carry
     from infra.releases import program
 
     move = replace(move, back=releases.origin(stack.site, stack.name, move))
     record = possible(stack, move.back)
     releases.depart(stack.site, stack.name, move)
+    exchanged = carry.back(stack, record, progress)
     settle(stack, record)
     words = ("up", "--skip-checks") if skip_checks else ("up",)
     with progress.step(f"back to release {record.release}") as say:
         program.run(stack.site, stack.name, record, *words, lock=lock, say=say)
-    return move
+    return move, exchanged
 
 
 def arrive(stack: Stack, move: Move) -> None:

@@ -48,12 +48,16 @@ def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
     return stock(stack, engine, progress), engine
 
 
-def ready(stack: Stack, packages: str, progress: Progress) -> tuple[Engine, dict[str, Image]]:
-    """What can be made ready without touching the stack: preflight, Docker, engine, images."""
+def ready(stack: Stack, packages: str, progress: Progress, *, carries: bool = False) -> tuple[Engine, dict[str, Image]]:
+    """What can be made ready without touching the stack: preflight, Docker, engine, images.
+
+    Args:
+        carries: data of an older Postgres is no hindrance, because it will be carried over.
+    """
     from infra import preflight
 
     with progress.step("preflight") as say:
-        preflight.check(stack.planned(packages), stack.site, say)
+        preflight.check(stack.planned(packages), stack.site, say, carries=carries)
     ensure_docker(progress)
     engine, images = common.together(lambda: _engine(stack, progress), lambda: _images(stack, packages, progress))
     return engine, images

@@ -101,7 +101,7 @@ def due(stack: Stack, *, images: bool) -> Record | None:
 
 def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, progress: Progress) -> Report:
     from infra import recovery, releases
-    from infra.cli import up
+    from infra.cli import carry, up
     from infra.images import store
     from infra.releases import Move, outlook, program, taking, tracker
 
@@ -111,15 +111,16 @@ def _upgrade(stack: Stack, runs: Record, args: argparse.Namespace, lock: int, pr
     if args.images and not _newer(runs, progress):
         return Report(found=outlook.unchanged(runs, known), lines=[TODAYS])
     packages = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ") if args.images else stack.config.packages
-    engine, images = up.ready(stack, packages, progress)
+    engine, images = up.ready(stack, packages, progress, carries=True)
     found = outlook.ahead(stack, runs, packages, images, known)
     if args.images and (args.dry_run or not found.parts):
         store.drop(packages)
         if not found.parts:
             return Report(found=found, lines=[TODAYS])
     if args.dry_run:
-        return Report(found=found if args.images else _preview(stack, engine, found, progress), lines=[])
-    for line in outlook.lines(found):
+        found = found if args.images else _preview(stack, engine, found, progress)
+        return Report(found=found, lines=[*carry.outlook(stack)])
+    for line in (*outlook.lines(found), *carry.outlook(stack)):
         progress.line(line)
     with progress.step("point") as say:
         point = str(recovery.ask(stack, "make", say=say)["id"])
@@ -139,7 +140,7 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
     Raises:
         MaiaError: it is so; nothing was changed.
     """
-    from infra import health, recovery, releases
+    from infra import health, major, recovery, releases
     from infra.cli import rollback
 
     say("looking at the parts")
@@ -152,6 +153,7 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
         mend = f"{program}/maia up --stack {stack.name} with the release that runs; nothing was changed"
         raise MaiaError(f"not running or not healthy: {', '.join(ill)}", where=f"stack {stack.name}", mend=mend)
     rollback.possible(stack, releases.CURRENT)
+    major.refuse(stack, runs)
     if recovery.PART not in runs.parts:
         mend = "enable it and run maia up: without a recovery point there is no upgrade; nothing was changed"
         raise MaiaError("disabled", where=f"maia:parts.{recovery.PART}", mend=mend)
@@ -196,12 +198,13 @@ def _go_on(stack: Stack, move: Move, args: argparse.Namespace, lock: int, progre
         raise MaiaError(told, where=f"stack {stack.name}", mend=releases.ways_on(move, stack.name))
     if move.back:
         progress.line(f"{told}: it is ended now")
-        rollback.arrive(stack, rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks))
+        arrived, _ = rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks)
+        rollback.arrive(stack, arrived)
         serves = move.source if move.back == releases.CURRENT else move.target
         return Report(lines=[f"undone:   release {serves} serves again"], code=1)
     progress.line(f"{told}: it is finished now")
     runs = rollback.possible(stack, releases.origin(stack.site, stack.name, move))
-    engine, images = up.ready(stack, move.packages, progress)
+    engine, images = up.ready(stack, move.packages, progress, carries=True)
     return _forward(stack, runs, move, engine, images, args, lock, progress)
 
 
@@ -216,25 +219,27 @@ def _forward(
     progress: Progress,
 ) -> Report:
     from infra import releases
-    from infra.cli import rollback
+    from infra.cli import carry, rollback
     from infra.releases import taking
 
     try:
-        _bring(stack, move, engine, images, progress, skip_checks=args.skip_checks)
+        _bring(stack, runs, move, engine, images, progress, skip_checks=args.skip_checks)
     except Exception as error:  # whatever it was: the old release is to serve again
         what = f"{error.where}: {error.what}" if isinstance(error, MaiaError) and error.where else str(error)
         progress.line(f"the upgrade failed: {what}")
         try:
-            back = rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks)
+            back, exchanged = rollback.back(stack, move, lock, progress, skip_checks=args.skip_checks)
         except MaiaError as fault:
             mend = f"maia rollback --stack {stack.name}; before it was the point {move.point}"
             raise MaiaError(f"{what}; and the way back failed too: {fault}", where="upgrade", mend=mend) from error
         rollback.arrive(stack, back)
-        mend = f"release {runs.release} serves again, with all data"
+        data = "the data that it left" if exchanged else "all data"
+        mend = f"release {runs.release} serves again, with {data}"
         raise MaiaError(what, where="upgrade undone", mend=mend) from error
     releases.write(stack.site, stack.name, releases.PREVIOUS, replace(runs, point=move.point))
     taking.keep(common.renewed(stack))
     releases.arrive(stack.site, stack.name)
+    carry.tidy(stack, runs, progress)
     return Report(
         lines=[
             f"upgraded: {move.source} to {move.target}" + (f", packages of {move.packages}" if move.packages else ""),
@@ -245,19 +250,27 @@ def _forward(
 
 
 def _bring(
-    stack: Stack, move: Move, engine: Engine, images: dict[str, store.Image], progress: Progress, *, skip_checks: bool
+    stack: Stack,
+    runs: Record,
+    move: Move,
+    engine: Engine,
+    images: dict[str, store.Image],
+    progress: Progress,
+    *,
+    skip_checks: bool,
 ) -> None:
     """The new version, healthy and verified.
 
     Raises:
         MaiaError: a part did not come up, or a check failed.
     """
-    from infra.cli import check, up
+    from infra.cli import carry, check, up
 
     up.load(stack, images, progress)
     if move.packages != stack.config.packages:
         engine.configure("maia:packages", move.packages)
     stack = up.stock(common.renewed(stack), engine, progress)
+    stack = carry.forward(stack, runs, engine, progress)
     up.apply(stack, engine, progress)
     if skip_checks:
         return
