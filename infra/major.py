@@ -165,10 +165,11 @@ def forget(stack: Stack, say: Say) -> list[str]:
 def clear(stack: Stack) -> None:
     """End what a killed run left at work: two servers on one cluster would be its ruin."""
     client = health.client()
-    for name in (_old_name(stack), _job_name(stack)):
-        if found := health.find(client, name):
-            found.stop(timeout=STOP)
-            found.remove(force=True)
+    if job := health.find(client, _job_name(stack)):
+        job.remove(force=True)
+    if old := health.find(client, _old_name(stack)):
+        old.stop(timeout=STOP)
+        old.remove(force=True)
     with suppress(NotFound):
         client.volumes.get(_socket_name(stack)).remove(force=True)
 
