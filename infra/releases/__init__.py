@@ -20,7 +20,7 @@ from infra.site import REPO, Site, cache
 LOCK = "MAIA_LOCK"
 """Names the descriptor of a stack's lock, where the verb that started this one holds it."""
 CURRENT, PREVIOUS = "current", "previous"
-INDIFFERENT = frozenset({"upgrade", "rollback", "restart", "destroy", "prune"})
+INDIFFERENT = frozenset({"upgrade", "rollback", "restart", "destroy", "prune", "maintain"})
 """Verbs that may work on a stack of another release, or of one that is just being changed."""
 
 

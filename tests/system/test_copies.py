@@ -235,6 +235,7 @@ print(link.getresponse().read().decode())
         assert re.search(rf'^maia_backup_copy_last_success_timestamp_seconds{{copy="{name}"}} 1', told, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_a_wrong_secret_or_host_key_is_told_and_what_is_there_stays(
     keeping: Appliance, s3: away.S3, host: away.Ssh, disk: Disk
 ) -> None:
@@ -259,6 +260,7 @@ def test_a_wrong_secret_or_host_key_is_told_and_what_is_there_stays(
     assert job(keeping, "copy", "host")["result"]["point"]
 
 
+@pytest.mark.long
 def test_a_full_target_is_told_and_goes_on_when_there_is_room(keeping: Appliance, host: away.Ssh) -> None:
     used = int(host.run(f"du -sm {away.HOME}").split()[0])
     host.room(f"{used + 2}m")
@@ -345,7 +347,7 @@ def lose(made: Appliance, disk: Disk) -> None:
     assert not made.leftovers()
 
 
-@pytest.mark.parametrize("name", ["bucket", "host"])
+@pytest.mark.parametrize("name", ["bucket", pytest.param("host", marks=pytest.mark.long)])
 def test_a_lost_machine_comes_back_from_a_copy_and_the_key(
     keeping: Appliance, s3: away.S3, host: away.Ssh, disk: Disk, tmp_path: Path, name: str
 ) -> None:

@@ -268,6 +268,7 @@ def test_a_release_with_a_broken_part_undoes_itself(made: Upgraded, tmp_path: Pa
     assert "changes: none" in made.maia(made.first, "up", "--skip-checks").stdout
 
 
+@pytest.mark.long
 def test_a_release_whose_checks_fail_undoes_itself(made: Upgraded, tmp_path: Path) -> None:
     made.back_at(made.first)
     red = present(tmp_path / "red")
@@ -308,6 +309,7 @@ def killed(made: Upgraded, *words: str, at: str) -> None:
     raise AssertionError("".join(heard[-30:]))
 
 
+@pytest.mark.long
 def test_an_upgrade_that_was_killed_is_finished_or_undone_by_the_next_verb(made: Upgraded) -> None:
     made.back_at(made.first)
     before = made.images()
@@ -328,6 +330,7 @@ def test_an_upgrade_that_was_killed_is_finished_or_undone_by_the_next_verb(made:
     assert "changes: none" in made.maia(made.present, "up", "--skip-checks").stdout
 
 
+@pytest.mark.long
 def test_a_way_back_that_was_killed_is_ended_by_the_next_one_with_the_data_of_before_if_asked(made: Upgraded) -> None:
     made.back_at(made.present)
     made.sql("insert into kept values (0)")
