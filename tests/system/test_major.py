@@ -319,6 +319,7 @@ def test_going_back_leaves_behind_what_was_written_since_and_asks_first(made: Ca
     made.maia(made.former, "backups", "verify")
 
 
+@pytest.mark.long
 def test_vectors_and_their_index_come_over(made: Carried) -> None:
     """Debian 12 has no pgvector, so they are carried from the present version to itself."""
     made.maia(made.present, "upgrade", "--skip-checks")
