@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from infra import credentials
+from infra import atomic, credentials
 from infra.errors import MaiaError
 
 SECRET = "evidence"  # noqa: S105 - its name
@@ -38,16 +37,9 @@ def sign(path: Path, document: Mapping[str, Any], key: Ed25519PrivateKey) -> Non
     text = json.dumps({**document, "key": name(public)}, indent=2).encode() + b"\n"
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(path.with_name(f"{name(public)}.pub"), pem)
-    _write(path.with_suffix(".sig"), key.sign(text))
-    _write(path, text)
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.chmod(0o600)
-    os.replace(partial, path)
+    atomic.write(path.with_name(f"{name(public)}.pub"), pem)
+    atomic.write(path.with_suffix(".sig"), key.sign(text))
+    atomic.write(path, text)
 
 
 def read_key(path: Path) -> Ed25519PublicKey:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from infra import atomic
 from infra import site as places
 from infra.errors import MaiaError
 from infra.site import REPO, Site
@@ -102,10 +103,7 @@ def install(stack: str, site: Site, every: str) -> None:
             mend="switch it off there, with its MAIA_SITE",
         )
     for file, text in units(stack, site, every).items():
-        partial = FOLDER / f".{file}.partial"
-        partial.write_text(text)
-        partial.chmod(0o644)
-        partial.replace(FOLDER / file)
+        atomic.write(FOLDER / file, text, mode=0o644)
     _systemctl("daemon-reload")
     _systemctl("enable", f"{name(stack)}.timer")
     _systemctl("restart", f"{name(stack)}.timer")  # one that runs keeps the time it had

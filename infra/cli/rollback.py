@@ -130,6 +130,7 @@ def settle(stack: Stack, record: Record) -> None:
     """Put the settings back that ran with it, which its program knows; secrets stay those of today."""
     import yaml
 
+    from infra import atomic
     from infra.config import PREFIX
 
     document = yaml.safe_load(stack.file.read_text())
@@ -137,7 +138,4 @@ def settle(stack: Stack, record: Record) -> None:
     wanted = kept | {PREFIX + key: value for key, value in record.settings.items()}
     if wanted == document["config"]:
         return
-    partial = stack.file.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(document | {"config": wanted}))
-    partial.chmod(0o600)
-    partial.replace(stack.file)
+    atomic.write(stack.file, yaml.safe_dump(document | {"config": wanted}))

@@ -6,7 +6,6 @@ Light to import: the launcher's every verb that changes a stack looks here wheth
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from functools import cache as remember
 from pathlib import Path
 from typing import Any
 
+from infra import atomic
 from infra.errors import MaiaError
 from infra.site import REPO, Site, cache
 
@@ -139,9 +139,7 @@ def forget(site: Site, stack: str, name: str) -> None:
 
 def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    atomic.write(path, text)
 
 
 def records(site: Site) -> list[Record]:
