@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 STORES = ("backup", "postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3")
 """The parts that keep data, and those that need them."""
+STACKS = {
+    "second": (18443, 18080, "10.62.0.0/20"),
+    "third": (28443, 28080, "10.63.0.0/20"),
+    "fourth": (38443, 38080, "10.64.0.0/20"),
+    "fifth": (48443, 48080, "10.65.0.0/20"),
+}
+"""Ports and addresses of the tests' stacks."""
+SHARED, OWN = ("fourth", "fifth") if os.environ.get("PYTEST_XDIST_WORKER") == "gw1" else ("second", "third")
+"""The stack that a whole run shares, and the one that a test breaks; a second worker has others."""
 LIMIT = 3000
 """Seconds after which a verb is taken for hung: the first one on a fresh machine compiles the engine."""
 
@@ -33,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if path := config.getoption("--report"):
+    if (path := config.getoption("--report")) and not hasattr(config, "workerinput"):
         from tests.report import Report
 
         config.pluginmanager.register(
@@ -142,7 +151,8 @@ class Appliance:
         return found + [f"path {path}" for path in folders if path.exists()]
 
 
-def _values(https: int, http: int, subnet: str) -> dict[str, Any]:
+def _values(name: str) -> dict[str, Any]:
+    https, http, subnet = STACKS[name]
     return {
         "version": 1,
         "subnet": subnet,
@@ -156,7 +166,7 @@ def _values(https: int, http: int, subnet: str) -> dict[str, Any]:
 def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """A whole stack, up and verified, with names and ports of its own; a test leaves it as it found it."""
     kept: Path | None = request.config.getoption("--site")
-    made = Appliance("second", kept or tmp_path_factory.mktemp("site"), _values(18443, 18080, "10.62.0.0/20"))
+    made = Appliance(SHARED, kept or tmp_path_factory.mktemp("site"), _values(SHARED))
     made.write()
     made.maia("up")
     yield made
@@ -182,7 +192,7 @@ def bucket(stack: Stack) -> Iterator[Bucket]:
 @contextmanager
 def small(root: Path) -> Iterator[Appliance]:
     """A small stack that is not up yet, to bring up, break and remove; nothing of it is left afterwards."""
-    made = Appliance("third", root, _values(28443, 28080, "10.63.0.0/20"))
+    made = Appliance(OWN, root, _values(OWN))
     made.disable("alertmanager", "node-exporter", "blackbox-exporter", "exit")
     made.write()
     try:

@@ -35,12 +35,11 @@ class Report:
         self._why: dict[str, str] = {}
         self._long: set[str] = set()
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self._long = {item.nodeid for item in items if item.get_closest_marker("long")}
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         name = report.nodeid
         self._seconds[name] += report.duration
+        if "long" in report.keywords:
+            self._long.add(name)
         if report.failed:
             self._outcome[name] = "failed"
             self._why[name] = str(report.longrepr).strip().splitlines()[-1]

@@ -24,6 +24,8 @@ from tests.conftest import STORES, Appliance, small
 from tests.processes import kill_all
 from tests.releases import FIRST
 
+pytestmark = pytest.mark.long  # a whole appliance of another Postgres is made first
+
 PASSWORD = "a former password"
 SHOP = "shop of 'odd=name'"
 """A database whose name must be quoted wherever it is named."""
@@ -236,9 +238,9 @@ def test_data_that_the_former_release_never_served_is_refused_in_one_line(made: 
 @pytest.mark.parametrize(
     "at",
     [
-        pytest.param("roles", marks=pytest.mark.long),
+        "roles",
         "comparing",
-        pytest.param("exchanging", marks=pytest.mark.long),
+        "exchanging",
     ],
 )
 def test_a_killed_upgrade_leaves_one_whole_cluster_and_is_undone(made: Carried, at: str) -> None:
@@ -281,7 +283,6 @@ def test_points_are_made_and_verified_afterwards(made: Carried) -> None:
     made.maia(made.present, "backups", "verify")
 
 
-@pytest.mark.long
 def test_a_point_made_afterwards_is_restored_and_the_way_back_stays(made: Carried) -> None:
     made.sql("create table later as select 1 as n")
     made.maia(made.present, "backup")
@@ -319,7 +320,6 @@ def test_going_back_leaves_behind_what_was_written_since_and_asks_first(made: Ca
     made.maia(made.former, "backups", "verify")
 
 
-@pytest.mark.long
 def test_vectors_and_their_index_come_over(made: Carried) -> None:
     """Debian 12 has no pgvector, so they are carried from the present version to itself."""
     made.maia(made.present, "upgrade", "--skip-checks")
