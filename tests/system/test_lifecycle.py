@@ -112,7 +112,7 @@ def test_up_makes_all_of_it_and_a_second_up_meanwhile_is_told_who_is_at_work(thi
         second = third.maia("up", check=False)
         said = first.stdout.read()
     assert second.returncode == 1
-    assert f"maia: stack third: held by maia up (pid {first.pid}) since " in second.stderr
+    assert f"maia: stack {third.name}: held by maia up (pid {first.pid}) since " in second.stderr
     assert "wait for it to end" in second.stderr
     assert first.returncode == 0, said
     assert _containers(third).keys() == {container.part for container in third.stack.plan.containers}
