@@ -341,7 +341,8 @@ def test_down_stops_everything_and_up_brings_the_data_back(third: Appliance) -> 
 
 def test_destroy_asks_for_the_name_and_then_leaves_nothing(third: Appliance) -> None:
     before = sorted(third.leftovers())
-    for refused, mend in ((("destroy",), "--yes third"), (("destroy", "--yes", "thrid"), "type third")):
+    name = third.name
+    for refused, mend in ((("destroy",), f"--yes {name}"), (("destroy", "--yes", "thrid"), f"type {name}")):
         done = third.maia(*refused, check=False)
         assert done.returncode == 1
         assert mend in done.stderr
