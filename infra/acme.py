@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from infra.fields import Destination, PortNumber, Roots, Strict
+from infra.fields import Destination, PortNumber, Roots, Strict, met
 
 NOT_PUBLIC = ("alt", "example", "home.arpa", "internal", "invalid", "lan", "local", "onion", "test")
 """Ends of names that no public directory gives a certificate for."""
@@ -34,10 +34,10 @@ class Acme(Strict):
     @classmethod
     def _https(cls, value: str) -> str:
         try:
-            url = urlsplit(value)
-            Destination(host=url.hostname or "", port=url.port or 443)
+            met(value)
         except ValueError:
             raise ValueError("expected an address such as https://acme.example.org/directory") from None
+        url = urlsplit(value)
         if url.scheme != "https" or url.username is not None or not re.fullmatch(r"[!-~]+", value):
             raise ValueError("expected an https address")
         return value
@@ -45,8 +45,7 @@ class Acme(Strict):
     @property
     def endpoint(self) -> Destination:
         """Where the directory is met."""
-        url = urlsplit(self.directory)
-        return Destination(host=url.hostname or "", port=url.port or 443)
+        return met(self.directory)
 
     def refuse(self, names: Iterable[str]) -> None:
         """Refuse names that no directory, or no public one, gives a certificate for.

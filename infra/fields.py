@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -47,3 +48,13 @@ class Destination(Strict):
                 raise ValueError("expected host:port")
             return {"host": host, "port": int(port)}
         return value
+
+
+def met(address: str) -> Destination:
+    """Where an https address is met.
+
+    Raises:
+        ValueError: it has no host or port that can be.
+    """
+    url = urlsplit(address)
+    return Destination(host=url.hostname or "", port=url.port or 443)

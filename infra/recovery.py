@@ -96,7 +96,7 @@ class Archive:
     @classmethod
     def of(cls, stack: Stack, secrets: Mapping[str, str]) -> Archive:
         """The stack's own."""
-        return cls(stack.site.archive(stack.name, stack.config.backup.folder or ""), secrets[KEY])
+        return cls(folder(stack), secrets[KEY])
 
     def check(self, user: str) -> None:
         """Refuse what cannot be one.
@@ -113,6 +113,11 @@ class Archive:
                 where=str(self.folder),
                 mend=f"chown -R {uid}:{gid} {self.folder}",
             )
+
+
+def folder(stack: Stack) -> Path:
+    """Where the stack's points are."""
+    return stack.site.archive(stack.name, stack.config.backup.folder or "")
 
 
 def job_name(stack: str) -> str:
@@ -278,7 +283,7 @@ def refuse_unwritable(stack: Stack) -> None:
     Raises:
         MaiaError: it is gone, or mounted for reading only.
     """
-    archive = stack.site.archive(stack.name, stack.config.backup.folder or "")
+    archive = folder(stack)
     if not archive.is_dir() or not os.access(archive, os.W_OK):
         raise MaiaError("no point can be written there", where=str(archive), mend="mount it for writing")
 
@@ -286,13 +291,13 @@ def refuse_unwritable(stack: Stack) -> None:
 def where(stack: Stack) -> str:
     """Where the points are, for people, and what is wrong with the place."""
     policy = stack.plan.backup
-    folder = stack.site.archive(stack.name, policy.folder)
+    place = folder(stack)
     when = f"daily at {policy.at} UTC" if policy.at else "only when asked for"
     docker_root = Path(health.client().info()["DockerRootDir"])
-    same = folder.exists() and docker_root.exists() and folder.stat().st_dev == docker_root.stat().st_dev
+    same = place.exists() and docker_root.exists() and place.stat().st_dev == docker_root.stat().st_dev
     if same and policy.copies:
-        return f"{when}, in {folder}, on the same disk, and away as {', '.join(copy.name for copy in policy.copies)}"
-    return f"{when}, in {folder}" + (", ON THE SAME DISK (name another in maia:backup.folder)" if same else "")
+        return f"{when}, in {place}, on the same disk, and away as {', '.join(copy.name for copy in policy.copies)}"
+    return f"{when}, in {place}" + (", ON THE SAME DISK (name another in maia:backup.folder)" if same else "")
 
 
 def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,11 +305,7 @@ def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     It has ports and networks of its own, no way out, no schedule, and no certificate from outside.
     """
-    taken = {
-        pool["Subnet"]
-        for network in docker.from_env().networks.list()
-        for pool in network.attrs["IPAM"]["Config"] or ()
-    }
+    taken = _subnets()
     free = next(
         subnet
         for subnet in (f"10.{second}.0.0/20" for second in range(70, 250))
@@ -314,6 +315,12 @@ def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
     backup = {"at": None, "drill": None}
     kept = {key: value for key, value in settings.items() if key != "egress"}
     return kept | {"subnet": free, "gateway": gateway, "backup": backup}
+
+
+def _subnets() -> set[str]:
+    """Those that Docker's networks have."""
+    networks = docker.from_env().networks.list()
+    return {pool["Subnet"] for network in networks for pool in network.attrs["IPAM"]["Config"] or ()}
 
 
 def _free_port() -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from infra.fields import Destination, HostName, PortNumber, Roots, Strict
+from infra.fields import Destination, HostName, PortNumber, Roots, Strict, met
 
 CopyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
 _WORDS = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
@@ -30,8 +29,7 @@ class S3(Strict):
     @classmethod
     def _https(cls, value: str) -> str:
         try:
-            url = urlsplit(value)
-            Destination(host=url.hostname or "", port=url.port or 443)
+            met(value)
         except ValueError:
             raise ValueError("expected an address such as https://s3.example.org") from None
         if not re.fullmatch(r"https://[a-z0-9.-]+(:[0-9]+)?", value):
@@ -40,8 +38,7 @@ class S3(Strict):
 
     @property
     def destination(self) -> Destination:
-        url = urlsplit(self.endpoint)
-        return Destination(host=url.hostname or "", port=url.port or 443)
+        return met(self.endpoint)
 
 
 class Ssh(Strict):

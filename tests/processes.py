@@ -30,3 +30,15 @@ def kill_all(process: subprocess.Popen[str]) -> None:
         except ProcessLookupError:
             continue
     process.communicate()
+
+
+def kill_at(process: subprocess.Popen[str], said: str) -> None:
+    """End the process and all it started once it says this; it must."""
+    assert process.stdout
+    heard = []
+    for line in process.stdout:
+        heard.append(line)
+        if said in line:
+            kill_all(process)
+            return
+    raise AssertionError("".join(heard[-30:]))

@@ -38,12 +38,17 @@ create materialized view clinic.days as select seen as day, count(*) from clinic
 def third(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """A small stack with data in Postgres, Redis and the object store, and a first point of it."""
     with small(tmp_path_factory.mktemp("backup") / "site") as made:
-        made.maia("up", "--skip-checks")
-        sql(made, "postgres", CREATE)
-        redis(made).set("session:1", "kept")
-        fill(made)
-        made.maia("backup")
+        furnish(made)
         yield made
+
+
+def furnish(made: Appliance) -> None:
+    """Bring it up with data of every kind, and make a point of that."""
+    made.maia("up", "--skip-checks")
+    sql(made, "postgres", CREATE)
+    redis(made).set("session:1", "kept")
+    fill(made)
+    made.maia("backup")
 
 
 def sql(made: Appliance, database: str, statement: str) -> list[Any]:

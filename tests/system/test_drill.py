@@ -17,7 +17,7 @@ from infra import drill
 from tests.conftest import Appliance, small
 from tests.processes import kill_all
 from tests.system.mutations import until
-from tests.system.test_backup import CREATE, ROWS, beside, fill, redis, sql
+from tests.system.test_backup import ROWS, beside, furnish, redis, sql
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,7 @@ def third(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     with small(tmp_path_factory.mktemp("drill") / "site") as made:
         made.disable("prometheus", "status", "postgres-exporter", "redis-exporter")
         made.write()
-        made.maia("up", "--skip-checks")
-        sql(made, "postgres", CREATE)
-        redis(made).set("session:1", "kept")
-        fill(made)
-        made.maia("backup")
+        furnish(made)
         yield made
 
 

@@ -21,7 +21,7 @@ from infra.catalog.postgres import MAJOR
 from infra.releases import CURRENT
 from tests import former
 from tests.conftest import STORES, Appliance, small
-from tests.processes import kill_all
+from tests.processes import kill_at
 from tests.releases import FIRST
 
 pytestmark = pytest.mark.long  # a whole appliance of another Postgres is made first
@@ -246,15 +246,7 @@ def test_data_that_the_former_release_never_served_is_refused_in_one_line(made: 
 def test_a_killed_upgrade_leaves_one_whole_cluster_and_is_undone(made: Carried, at: str) -> None:
     made.appliance.program = made.present
     with made.appliance.start("upgrade", "--skip-checks") as running:
-        assert running.stdout
-        heard = []
-        for line in running.stdout:
-            heard.append(line)
-            if at in line:
-                kill_all(running)
-                break
-        else:
-            raise AssertionError("".join(heard[-30:]))
+        kill_at(running, at)
     if made.maia(made.present, "rollback", "--skip-checks", check=False).returncode:
         made.maia(made.present, "rollback", "--data", "--skip-checks")  # it had been exchanged already
     assert not [name for name, *_ in made.state()[0] if "major" in name], "no second server on the cluster"

@@ -26,7 +26,7 @@ from infra import releases
 from infra.images import debian, layer, recipe, store
 from infra.releases import version
 from tests.conftest import STORES, Appliance, small
-from tests.processes import kill_all
+from tests.processes import kill_at
 from tests.releases import BROKEN, FIRST, checkout, edit, first, present
 
 ROWS = 5000
@@ -299,14 +299,7 @@ def killed(made: Upgraded, *words: str, at: str) -> None:
     """Begin a verb of the present release, and end it and all it started once it says this."""
     made.appliance.program = made.present
     with made.appliance.start(*words) as running:
-        assert running.stdout
-        heard = []
-        for line in running.stdout:
-            heard.append(line)
-            if at in line:
-                kill_all(running)
-                return
-    raise AssertionError("".join(heard[-30:]))
+        kill_at(running, at)
 
 
 @pytest.mark.long

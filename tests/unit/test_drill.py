@@ -213,7 +213,8 @@ def test_the_command_verifies_with_a_public_key_where_no_stack_is(
     assert main(["drill", "--key", str(public)]) == 1
 
 
-def test_a_stack_beside_has_no_schedule_and_no_certificate_from_outside() -> None:
+def test_a_stack_beside_has_no_schedule_and_no_certificate_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "_subnets", lambda: {"10.70.0.0/24"})  # Docker's, and there may be none here
     asked = {"names": ["maia.example.org"], "acme": {"directory": "https://acme.example.org/directory"}}
     given = {"gateway": asked, "egress": {"exit": []}, "backup": {"folder": "/mnt", "drill": 7}}
     found = recovery.beside(given)
@@ -221,6 +222,7 @@ def test_a_stack_beside_has_no_schedule_and_no_certificate_from_outside() -> Non
     assert (parsed.backup.at, parsed.backup.drill, parsed.backup.folder) == (None, None, None)
     assert parsed.gateway.acme is None
     assert parsed.egress == {}
+    assert str(parsed.subnet) == "10.71.0.0/20"
 
 
 # -- the timer ----------------------------------------------------------------------------------------------------
