@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from infra.acme import Acme
 from infra.errors import MaiaError
 from infra.fields import Destination, HostName, PartName, PortNumber, Strict, Variable
+from infra.host import Host, ServerName
 from infra.target import Copy, CopyName
 
 VERSION = 1
@@ -189,6 +190,8 @@ class Config(Strict):
     care: Care = Care()
     parts: dict[PartName, Settings] = Field(default={})
     apps: dict[PartName, App] = Field(default={})
+    hosts: dict[ServerName, Host] = Field(default={}, description="Servers that are prepared for the stack, by name.")
+    on: ServerName | None = Field(default=None, description="The server that the parts run on; null: this machine.")
     egress: dict[PartName, list[Destination]] = Field(
         default={}, description="Per part, the places outside it may reach; empty: nothing leaves."
     )

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ansible_runner
 
@@ -18,30 +18,51 @@ from infra.site import REPO
 from infra.ssh import Server
 
 ROLES = REPO / "roles"
+Say = Callable[[str], None]
+
+
+Kind = Literal["machine", "container", "image"]
+"""A machine has a kernel of its own and services that run; a container shares its kernel with other hosts; an image is
+a mounted root file system in which nothing runs."""
 
 
 def role(
-    name: str,
-    variables: Mapping[str, Any],
-    say: Callable[[str], None],
-    *,
-    server: Server | None = None,
-    check: bool = False,
+    name: str, variables: Mapping[str, Any], say: Say, *, server: Server | None = None, check: bool = False
 ) -> int:
-    """Carry out ``roles/<name>`` here, or on ``server``.
-
-    Args:
-        variables: the role's; never a secret.
-        check: only look what would change.
+    """Carry out one role here, or on ``server``; see `roles`.
 
     Returns:
         How many of its tasks changed something, or would.
+    """
+    return len(roles({name: variables}, say, on=server, check=check))
+
+
+def roles(
+    wanted: Mapping[str, Mapping[str, Any]],
+    say: Say,
+    *,
+    on: Server | Path | None = None,
+    kind: Kind = "machine",
+    check: bool = False,
+    entry: str = "main",
+) -> list[str]:
+    """Carry out roles, in their order and in one go.
+
+    Args:
+        wanted: role to its variables; never a secret.
+        on: a server, or the folder of a mounted root file system; this machine by default.
+        kind: what they work on; they read it as ``maia_host``.
+        check: only look what would change.
+        entry: the file of tasks in each role: ``main``, or ``remove``.
+
+    Returns:
+        The tasks that changed something, or would, as ``role : task``.
 
     Raises:
         MaiaError: a task failed; says which, and what it said.
     """
     failed: list[str] = []
-    changed: dict[str, int] = {}
+    changed: list[str] = []
 
     def hear(event: dict[str, Any]) -> bool:
         data = event.get("event_data", {})
@@ -50,22 +71,31 @@ def role(
             say(task)
         elif event["event"] in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
             failed.append(f"{task}: {_said(data.get('res', {}))}")
-        elif event["event"] == "playbook_on_stats":
-            changed.update(data["changed"])
+        elif event["event"] == "runner_on_ok" and data.get("res", {}).get("changed"):
+            changed.append(f"{data.get('role', '')} : {task}")
         return False  # nothing of it is kept
 
-    host = server.name if server else "localhost"
-    play = [{"name": name, "hosts": host, "gather_facts": False, "roles": [name]}]
+    host = on.name if on else "localhost"
+    tasks = [
+        {
+            "name": f"Carry out {name}",
+            "ansible.builtin.include_role": {"name": name, "tasks_from": entry},
+            "vars": dict(variables),
+        }
+        for name, variables in wanted.items()
+    ]
+    play = [{"name": "Converge", "hosts": host, "gather_facts": False, "tasks": tasks}]
     with tempfile.TemporaryDirectory(prefix="maia-converge-") as private:
         result = ansible_runner.run(
             private_data_dir=private,
             playbook=play,
-            inventory={"all": {"hosts": {host: _reached(server) if server else _here()}}},
+            inventory={"all": {"hosts": {host: _reached(on)}}},
             roles_path=str(ROLES),
-            extravars=dict(variables),
+            extravars={"maia_host": kind},
             cmdline="--check" if check else None,
             envvars={
                 "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+                "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).parent / "connection"),
                 "ANSIBLE_LOCAL_TEMP": f"{private}/tmp",
                 "ANSIBLE_HOME": f"{private}/home",
                 "ANSIBLE_NOCOLOR": "1",
@@ -79,9 +109,22 @@ def role(
         )
         if result.status != "successful":
             reason = failed[0] if failed else _last(Path(private))
-            where = f"role {name} on {host}" if server else f"role {name}"
+            where = f"role {', '.join(wanted)}" + (f" on {host}" if on else "")
             raise MaiaError(reason, where=where, mend="mend it and run it again")
-        return changed.get(host, 0)
+        return changed
+
+
+def _reached(on: Server | Path | None) -> dict[str, Any]:
+    if isinstance(on, Server):
+        return _over(on)
+    if on:
+        return {
+            "ansible_connection": "maia_chroot",
+            "maia_root": str(on),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_remote_tmp": "/root/.ansible",
+        }
+    return _here()
 
 
 def _here() -> dict[str, Any]:
@@ -93,7 +136,7 @@ def _here() -> dict[str, Any]:
     }
 
 
-def _reached(server: Server) -> dict[str, Any]:
+def _over(server: Server) -> dict[str, Any]:
     return {
         "ansible_connection": "ssh",
         "ansible_host": server.address,

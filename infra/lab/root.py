@@ -33,28 +33,43 @@ def ensure(client: docker.DockerClient, release: str, say: Callable[[str], None]
     """The reference of the release's root as an image of Docker, made if it must be."""
     from docker.errors import ImageNotFound
 
-    mirror = debian.mirror(SUITES[release], None)
-    parts = (SUITES[release], PACKAGES, HOOKS, mirror.lines, debian.architecture())
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
     name = f"debian{release}"
-    reference = f"maia-lab/{name}:{key}"
-    home = cache() / "lab"
-    with held(home / f"{name}.lock", name, say):
+    reference = f"maia-lab/{name}:{_key(release)}"
+    with held(_home() / f"{name}-loading.lock", name, say):
         try:
             client.images.get(reference)
         except ImageNotFound:
-            archive = home / f"{name}-{key}.tar"
-            if not archive.exists():
-                _bootstrap(release, mirror, archive, say)
+            found = archive(release, say)
             say(f"{name}: loading into Docker")
-            client.api.import_image_from_file(str(archive), *reference.split(":"))
+            client.api.import_image_from_file(str(found), *reference.split(":"))
     return reference
 
 
-def _bootstrap(release: str, mirror: debian.Mirror, archive: Path, say: Callable[[str], None]) -> None:
+def archive(release: str, say: Callable[[str], None]) -> Path:
+    """The tar archive of the release's root, made if it must be."""
+    name = f"debian{release}"
+    path = _home() / f"{name}-{_key(release)}.tar"
+    with held(_home() / f"{name}.lock", name, say):
+        if not path.exists():
+            _bootstrap(release, debian.mirror(SUITES[release], None), path, say)
+    return path
+
+
+def _home() -> Path:
+    return cache() / "lab"
+
+
+def _key(release: str) -> str:
+    """Of all that decides what is in it."""
+    mirror = debian.mirror(SUITES[release], None)
+    parts = (SUITES[release], PACKAGES, HOOKS, mirror.lines, debian.architecture())
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _bootstrap(release: str, mirror: debian.Mirror, path: Path, say: Callable[[str], None]) -> None:
     name = f"debian{release}"
     build.require()
-    with scratch.folder(archive.parent / "work", sandbox.remove) as work:
+    with scratch.folder(path.parent / "work", sandbox.remove) as work:
         command = [
             "mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=tar", "--components=main",
             f"--keyring={debian.KEYRING}", *(f"--include={package}" for package in PACKAGES),
@@ -65,6 +80,6 @@ def _bootstrap(release: str, mirror: debian.Mirror, archive: Path, say: Callable
         say(f"{name}: bootstrapping, once")
         log = work / "build.log"
         sandbox.execute(name, command, log, lambda text: say(f"{name}: {text}"), {"TMPDIR": str(work)})
-        for older in archive.parent.glob(f"{name}-*.tar"):
+        for older in path.parent.glob(f"{name}-*.tar"):
             older.unlink()
-        os.replace(work / "root.tar", archive)
+        os.replace(work / "root.tar", path)

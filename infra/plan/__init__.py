@@ -16,6 +16,7 @@ from infra.config import Config
 from infra.errors import MaiaError
 from infra.plan import rules
 from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
+from infra.plan.hosts import hosts
 from infra.plan.model import (
     Absent,
     Acme,
@@ -24,6 +25,8 @@ from infra.plan.model import (
     Copy,
     GatewayRoute,
     Grant,
+    Host,
+    HostRole,
     ImageRef,
     Machine,
     Mount,
@@ -47,6 +50,8 @@ __all__ = [
     "Copy",
     "GatewayRoute",
     "Grant",
+    "Host",
+    "HostRole",
     "ImageRef",
     "Machine",
     "Mount",
@@ -112,6 +117,8 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         targets=tuple(Target(part=s.name, scrape=scrape) for s in services for scrape in s.scrape),
         probes=_probes(services, containers),
         grants=granted,
+        hosts=hosts(config),
+        on=config.on or "",
         acme=_acme(config),
         absent=absent,
         reserve=config.care.reserve,

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from infra.catalog.model import (
     Bucket,
@@ -247,6 +247,30 @@ class BackupPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostRole:
+    """A role that a server gets."""
+
+    name: str
+    variables: dict[str, Any]
+    """Never a secret."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A server."""
+
+    name: str
+    address: str
+    port: int
+    login: str
+    """Who lets us in at first."""
+    kind: Literal["machine", "container"]
+    """Whether it has a kernel of its own."""
+    roles: tuple[HostRole, ...]
+    """In their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     stack: str
     running: bool
@@ -262,6 +286,9 @@ class Plan:
     targets: tuple[Target, ...]
     probes: tuple[ProbeTarget, ...]
     grants: tuple[Grant, ...]
+    hosts: tuple[Host, ...]
+    on: str
+    """The server that the containers run on; empty: this machine."""
     acme: Acme | None
     """Absent: the gateway serves the internal CA's certificate."""
     absent: tuple[Absent, ...]

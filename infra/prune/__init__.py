@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import docker
-from docker.errors import DockerException
 
-from infra import releases
+from infra import preflight, releases
 from infra.images import store
 from infra.images.recipe import BASE
 from infra.site import Site, cache
@@ -74,10 +73,9 @@ def in_use(site: Site, client: docker.DockerClient | None) -> set[str]:
 
 def docker_client() -> docker.DockerClient | None:
     """This machine's Docker, where it answers."""
-    try:
-        return docker.from_env(timeout=60)
-    except DockerException:
+    if preflight.docker_state() != "answers":  # asked first: the client leaves its socket open where nobody does
         return None
+    return docker.from_env(timeout=60)
 
 
 def stacks(site: Site) -> list[str]:
