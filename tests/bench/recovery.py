@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,9 @@ def _measure(stack: Appliance, scale: int, rounds: int, load: float, say: Say) -
     filled = re.search(r"\] restore: done after (?:(\d+) min )?([\d.]+) s", told.stderr)
     assert filled, told.stderr[-3000:]
     restored = 60 * int(filled[1] or 0) + float(filled[2])
+    found["files"] = [_between(told.stderr, "restore", "postgres: files of", "postgres: playing")]
+    say("the bare tool: its restore")
+    found["laid"] = [_laid(stack, bare)]
     say("the bare way: pg_restore and a copy of the objects")
     plain = _plain(stack)
     return _page(stack, size, rounds, load, {name: middle(each) for name, each in found.items()}, (alone, beside),
@@ -108,10 +111,40 @@ def _point(stack: Appliance, *more: str) -> tuple[float, float]:
     began = time.monotonic()
     told = stack.maia("backup", *more).stderr
     took = time.monotonic() - began
-    marks = [re.search(rf"^\[ *([\d.]+)s\] backup: {what}", told, re.MULTILINE) for what in ("postgres:", "cut")]
-    assert marks[0]
-    assert marks[1]
-    return took, float(marks[1][1]) - float(marks[0][1])
+    return took, _between(told, "backup", "postgres:", "cut")
+
+
+def _between(told: str, verb: str, first: str, then: str) -> float:
+    """Seconds between two of a verb's steps."""
+    marks = [re.search(rf"^\[ *([\d.]+)s\] {verb}: {what}", told, re.MULTILINE) for what in (first, then)]
+    assert marks[0], told[-3000:]
+    assert marks[1], told[-3000:]
+    return float(marks[1][1]) - float(marks[0][1])
+
+
+def _laid(stack: Appliance, bare: Sequence[str]) -> float:
+    """Seconds of a bare `pgbackrest restore` into an empty folder, from the bare tool's own backup."""
+    client = docker.from_env()
+    part = stack.stack.plan.container("backup")
+    helper: Any = client.containers.run(
+        part.image_id,
+        entrypoint=["sleep", "infinity"],
+        detach=True,
+        init=True,
+        name="maia-bench-bare",
+        user="0:0",
+        network_mode="none",
+        volumes_from=[part.name],
+        volumes={"maia-bench-bare": {"bind": "/scratch", "mode": "rw"}},
+    )
+    try:
+        words = ("docker", "exec", "--user", "postgres", helper.name, *bare, "--pg1-path=/scratch/data", "--type=none")
+        run("docker", "exec", helper.name, "install", "-d", "-m", "700", "-o", "postgres", "/scratch/data")
+        run("docker", "exec", helper.name, "chown", "-R", "postgres", "/archive/bare")
+        return timed(partial(run, *words, "--archive-mode=off", "restore", seconds=1800))
+    finally:
+        helper.remove(force=True)
+        client.volumes.get("maia-bench-bare").remove()
 
 
 def _p99(stack: Appliance) -> float:
@@ -162,6 +195,8 @@ def _page(
     promises = [
         Promise("Postgres's part of a full point, as multiple of bare `pgbackrest backup`",
                 found["postgres"] / found["bare"], 1.15, "times"),
+        Promise("Postgres's files in a restore, as multiple of bare `pgbackrest restore`",
+                found["files"] / found["laid"], 1.15, "times"),
         Promise("a restore (files, WAL, comparison of every table, objects), as multiple of `pg_restore -j2` and `cp`",
                 restored / plain, 1.5, "times"),
         Promise("an incremental point of an unchanged appliance", found["unchanged"], 10, "s"),
@@ -188,6 +223,8 @@ def _page(
             f"| Postgres's part of a full point | {found['postgres']:.1f} s |",
             f"| the whole point, with the digest of every table | {found['point']:.1f} s |",
             f"| a point when nothing was written since the last | {found['unchanged']:.1f} s |",
+            f"| bare `pgbackrest restore` of them, same settings | {found['laid']:.1f} s |",
+            f"| the same files in a restore | {found['files']:.1f} s |",
             f"| restore into empty volumes, with the comparison | {restored:.1f} s |",
             f"| `pg_restore -j2` of the same database and `cp -a` of the objects | {plain:.1f} s |",
             f"| p99 of pgbench's transactions, 4 clients, alone | {latency[0]:.1f} ms |",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import threading
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from infra.plan import Plan
+from tests.system.mutations import until
 
 LIGHT, DARK = (0xF6, 0xF6, 0xF2), (0x11, 0x14, 0x16)
 """Paper of the style sheet, by scheme."""
@@ -21,11 +23,18 @@ UP = {LIGHT: (0x23, 0x77, 0x4F), DARK: (0x58, 0xC0, 0x8F)}
 ACCENT = {LIGHT: (0x2A, 0x67, 0x87), DARK: (0x7C, 0xB7, 0xD8)}
 MARGIN = 8
 """Pixels beside the content that stay paper at any width."""
+DRAWN = 240.0
+"""Seconds within which a stack that was just brought up has enough points for a chart that can be seen."""
 
 
 @pytest.fixture
 def address(operator: httpx.Client) -> Iterator[str]:
     """The page on loopback, fetched with the operator's login, which so is in no command line."""
+    until(
+        lambda: max(map(len, re.findall('class="line" d="([^"]*)"', operator.get("/status/").text)), default=0) > 60,
+        "a chart has a line of several points",
+        DRAWN,
+    )
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
