@@ -1,57 +1,13 @@
-"""What the tables and indexes of a Postgres want from a person: what autovacuum was not able to keep up with.
-
-Sources: PostgreSQL's manual on routine vacuuming and reindexing, and on ``pgstattuple``, which measures how full pages
-are. It is used within a transaction that is rolled back, so no database has it afterwards.
-"""
+"""What the databases of a stack want from a person, asked for and carried out over the administrative socket."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import psycopg
-from psycopg import sql
-
+from app.backup import care
+from app.backup.care import Advice
 from infra.components.database import administer
-
-Link = psycopg.Connection[tuple[Any, ...]]
-
-ROWS = 10_000
-"""Dead or changed rows that are not worth a word."""
-BEHIND = 2
-"""Times autovacuum's own threshold after which it counts as not keeping up."""
-FREEZE = 400_000_000
-"""Transactions: twice the age at which autovacuum freezes a table by itself; at 2 billion Postgres refuses writes."""
-SIZE = 16 * 2**20
-"""Bytes of a table or index whose pages are worth being read."""
-EMPTY = 50
-"""Percent of a table's pages, or of an index's leaves, that are air."""
-
-STATISTICS = """
-select s.schemaname, s.relname, n_live_tup, n_dead_tup, n_mod_since_analyze, age(c.relfrozenxid)
-from pg_stat_user_tables s join pg_class c on c.oid = s.relid
-where n_dead_tup > greatest(%(rows)s, %(behind)s * 0.2 * n_live_tup)
-   or n_mod_since_analyze > greatest(%(rows)s, %(behind)s * 0.1 * n_live_tup)
-   or age(c.relfrozenxid) > %(freeze)s
-order by 1, 2
-"""
-WANTED = {"rows": ROWS, "behind": BEHIND, "freeze": FREEZE, "size": SIZE}
-INVALID = """
-select n.nspname, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid
-join pg_namespace n on n.oid = c.relnamespace where not i.indisvalid order by 1, 2
-"""
-TABLES = """
-select n.nspname, c.relname, c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'm') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-  and pg_relation_size(c.oid) > %(size)s order by 1, 2
-"""
-INDEXES = """
-select n.nspname, c.relname, c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
-join pg_am a on a.oid = c.relam join pg_index i on i.indexrelid = c.oid
-where c.relkind = 'i' and a.amname = 'btree' and i.indisvalid and n.nspname !~ '^pg_'
-  and pg_relation_size(c.oid) > %(size)s order by 1, 2
-"""
 
 HELD = """
 select 1 from pg_file_settings
@@ -60,92 +16,9 @@ where name = 'default_transaction_read_only' and sourcefile like '%/postgresql.a
 """Asked of the file, since the superuser who asks is exempt."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Advice:
-    database: str
-    object: str
-    what: str
-    statement: str
-    """What mends it, beside everything that runs; empty where that would lock others out."""
-
-
-def databases(socket: str) -> list[str]:
-    """Every database that takes connections."""
-    with administer(socket) as link:
-        rows = link.execute("select datname from pg_database where datallowconn and not datistemplate order by 1")
-        return [str(name) for (name,) in rows]
-
-
 def examine(socket: str, *, pages: bool = True) -> Iterator[Advice]:
-    """Everything that wants care.
-
-    Args:
-        socket: folder of the administrative socket.
-        pages: also read large tables and indexes to see how full they are, which takes a while.
-
-    Raises:
-        psycopg.Error: Postgres does not answer.
-    """
-    for database in databases(socket):
-        with administer(socket, database) as link:
-            yield from _statistics(link, database)
-            for schema, index in link.execute(INVALID).fetchall():
-                name = _name(link, schema, index)
-                yield Advice(
-                    database=database,
-                    object=f"{schema}.{index}",
-                    what="is not valid: whoever built it was interrupted",
-                    statement=f"reindex index concurrently {name}",
-                )
-            if pages:
-                yield from _pages(link, database)
-
-
-def _statistics(link: Link, database: str) -> Iterator[Advice]:
-    for schema, table, live, dead, changed, age in link.execute(STATISTICS, WANTED).fetchall():
-        name = _name(link, schema, table)
-        if age > FREEZE:
-            what, statement = f"was last frozen {age:,} transactions ago", f"vacuum (freeze, analyze) {name}"
-        elif dead > max(ROWS, BEHIND * 0.2 * live):
-            what, statement = f"holds {dead:,} dead rows beside {live:,}", f"vacuum (analyze) {name}"
-        else:
-            what, statement = f"{changed:,} rows changed since it was analysed", f"analyze {name}"
-        yield Advice(database=database, object=f"{schema}.{table}", what=what, statement=statement)
-
-
-def _pages(link: Link, database: str) -> Iterator[Advice]:
-    with link.transaction(force_rollback=True):
-        link.execute("create schema maia_measures")
-        link.execute("create extension if not exists pgstattuple schema maia_measures")
-        measure = link.execute(
-            "select n.nspname from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
-            " where p.proname = 'pgstatindex' limit 1"
-        ).fetchone()
-        assert measure
-        schema_of = sql.Identifier(str(measure[0]))
-        for schema, index, oid in link.execute(INDEXES, WANTED).fetchall():
-            query = sql.SQL("select avg_leaf_density, index_size from {}.pgstatindex(%s::regclass)").format(schema_of)
-            density, size = link.execute(query, [oid]).fetchone() or (100, 0)
-            if density < 100 - EMPTY:
-                yield Advice(
-                    database=database,
-                    object=f"{schema}.{index}",
-                    what=f"of {size >> 20} MiB only {density:.0f} % is used",
-                    statement=f"reindex index concurrently {_name(link, schema, index)}",
-                )
-        for schema, table, oid in link.execute(TABLES, WANTED).fetchall():
-            query = sql.SQL(
-                "select table_len, approx_free_percent + dead_tuple_percent from {}.pgstattuple_approx(%s::regclass)"
-            ).format(schema_of)
-            size, air = link.execute(query, [oid]).fetchone() or (0, 0)
-            if air > EMPTY:
-                yield Advice(
-                    database=database,
-                    object=f"{schema}.{table}",
-                    what=f"{air:.0f} % of {size >> 20} MiB is air for new rows;"
-                    " `vacuum full` gives it back and lets nobody in meanwhile",
-                    statement="",
-                )
+    """Everything that wants care; ``socket`` is the folder of the administrative socket. See `care.examine`."""
+    return care.examine(partial(administer, socket), pages=pages)
 
 
 def read_only(socket: str) -> bool:
@@ -162,7 +35,3 @@ def carry_out(socket: str, advice: Advice) -> None:
     """
     with administer(socket, advice.database) as link:
         link.execute(advice.statement.encode())
-
-
-def _name(link: Link, schema: Any, name: Any) -> str:
-    return sql.Identifier(str(schema), str(name)).as_string(link)

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.backup import copy, metrics, schedule, status
+from app.backup.care import Care
 from app.backup.guard import Guard
 from app.backup.places import Copy, Settings
 from app.backup.wal import Shipper
@@ -31,6 +32,8 @@ LOOK = 20.0
 """Seconds between two looks at the clock."""
 GLANCE = 5.0
 """Seconds between two looks at the room that is left."""
+ROUND = 3600.0
+"""Seconds between two looks at what tables and indexes want."""
 STALE = 600.0
 """Seconds without a look into the spool, after which the part is not well."""
 
@@ -43,13 +46,13 @@ class State(TypedDict):
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[State]:
     settings = Settings.read()
-    shipper, guard = Shipper(beat=time.monotonic()), Guard(settings.reserve << 20)
+    shipper, guard, care = Shipper(beat=time.monotonic()), Guard(settings.reserve << 20), Care()
     status.begin()
     copy.clear()
     copies = (_keep_copy(each) for each in settings.copies)
-    jobs = (_ship(shipper), _keep_schedule(settings), _keep_room(guard), *copies)
+    jobs = (_ship(shipper), _keep_schedule(settings), _keep_room(guard), _look_after(care), *copies)
     tasks = [asyncio.create_task(job) for job in jobs]
-    yield State(shipper=shipper, registry=metrics.registry(shipper, guard, settings))
+    yield State(shipper=shipper, registry=metrics.registry(shipper, guard, care, settings))
     for task in tasks:
         task.cancel()
 
@@ -77,6 +80,12 @@ async def _keep_room(guard: Guard) -> None:
         if told := await asyncio.to_thread(guard.turn):
             print(f"room: {told}", flush=True)
         await asyncio.sleep(GLANCE)
+
+
+async def _look_after(care: Care) -> None:
+    while True:
+        await asyncio.to_thread(care.turn)
+        await asyncio.sleep(ROUND)
 
 
 async def _keep_copy(target: Copy) -> None:

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.backup import guard, places, schedule, status
+from app.backup.care import Care
 from app.backup.guard import Guard
 from app.backup.places import ARCHIVE, Settings
 from app.backup.wal import Shipper
@@ -38,8 +39,8 @@ OF_COPIES = {
 
 
 class Backups(Collector):
-    def __init__(self, shipper: Shipper, kept: Guard, settings: Settings) -> None:
-        self._shipper, self._guard, self._drill = shipper, kept, settings.drill
+    def __init__(self, shipper: Shipper, kept: Guard, care: Care, settings: Settings) -> None:
+        self._shipper, self._guard, self._care, self._drill = shipper, kept, care, settings.drill
         self._copies = {each.name: each.status for each in settings.copies}
 
     def collect(self) -> Iterator[Metric]:
@@ -73,6 +74,7 @@ class Backups(Collector):
         )
         yield from self._disk()
         yield from self._room()
+        yield from self._wanted()
         yield from self._away()
 
     def _room(self) -> Iterator[Metric]:
@@ -85,6 +87,21 @@ class Backups(Collector):
         yield GaugeMetricFamily(
             "maia_guard_reserve_bytes", "Bytes below which it takes no writes.", value=float(self._guard.reserve)
         )
+
+    def _wanted(self) -> Iterator[Metric]:
+        if not self._care.looked:
+            return
+        yield GaugeMetricFamily(
+            "maia_care_last_look_timestamp_seconds",
+            "When tables and indexes were last looked at.",
+            value=self._care.looked,
+        )
+        family = GaugeMetricFamily(
+            "maia_care_wanted", "Tables and indexes that want it, by what.", labels=["database", "action"]
+        )
+        for labels, count in self._care.wanted.items():
+            family.add_metric(labels, float(count))
+        yield family
 
     def _away(self) -> Iterator[Metric]:
         known = {name: status.read(file) for name, file in self._copies.items()}
@@ -117,8 +134,8 @@ class Backups(Collector):
         )
 
 
-def registry(shipper: Shipper, kept: Guard, settings: Settings) -> CollectorRegistry:
+def registry(shipper: Shipper, kept: Guard, care: Care, settings: Settings) -> CollectorRegistry:
     made = CollectorRegistry()
     ProcessCollector(registry=made)
-    made.register(Backups(shipper, kept, settings))
+    made.register(Backups(shipper, kept, care, settings))
     return made

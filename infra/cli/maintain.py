@@ -11,7 +11,7 @@ from infra.cli import common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
-    from infra.advice import Advice
+    from app.backup.care import Advice
     from infra.forecast import Forecast
     from infra.progress import Progress
     from infra.stack import Stack

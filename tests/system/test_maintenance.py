@@ -19,6 +19,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from infra import forecast
 from infra.catalog.model import Zone
 from infra.images import store
+from infra.measurements import Measurements
 from tests import clients
 from tests.conftest import Appliance
 
@@ -81,6 +82,16 @@ def test_dead_rows_and_empty_indexes_are_found_and_mended(appliance: Appliance) 
     with link(appliance) as postgres:
         assert postgres.execute("select pg_relation_size('worn.pages_idx') < 4000000").fetchone() == (True,)
         assert postgres.execute("select 1 from pg_extension where extname = 'pgstattuple'").fetchone() is None
+
+
+@pytest.mark.usefixtures("worn")
+def test_what_tables_want_is_looked_for_by_the_hour_and_told_to_prometheus(appliance: Appliance) -> None:
+    with link(appliance) as postgres:
+        postgres.execute("select pg_stat_force_next_flush()")
+    appliance.maia("restart", "backup")  # it begins with a look
+    asked = Measurements(appliance.stack.plan, appliance.site, appliance.secret("operator"))
+    wanted = 'maia_care_wanted{database="postgres", action="vacuum"} >= 1'
+    until(lambda: bool(asked.query(wanted)))
 
 
 @pytest.fixture

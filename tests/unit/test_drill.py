@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from app.backup import metrics, reach, schedule, status
+from app.backup.care import Care
 from app.backup.guard import Guard
 from app.backup.places import Settings
 from app.backup.schedule import DAY
@@ -84,7 +85,7 @@ def test_prometheus_is_told_how_the_last_drill_ended(remembered: Path, monkeypat
     monkeypatch.setattr("app.backup.wal.SPOOL", remembered)
     monkeypatch.setattr("app.backup.guard.POSTGRES", remembered / "data")
     settings = Settings(stack="local", at="", days=14, drill=31, references=(), objects=True, redis=True, reserve=0)
-    registry = metrics.registry(Shipper(), Guard(0), settings)
+    registry = metrics.registry(Shipper(), Guard(0), Care(), settings)
     assert registry.get_sample_value("maia_backup_last_drill_timestamp_seconds") is None
     status.drilled(error="", rto=60.5, rpo=2.0)
     assert registry.get_sample_value("maia_backup_drill_failing") == 0
@@ -95,7 +96,7 @@ def test_prometheus_is_told_how_the_last_drill_ended(remembered: Path, monkeypat
     assert registry.get_sample_value("maia_backup_drill_due_timestamp_seconds") == made + 32 * DAY
     status.drilled(error="a byte differs", rto=1.0, rpo=9.0)
     assert registry.get_sample_value("maia_backup_drill_failing") == 1
-    unwanted = metrics.registry(Shipper(), Guard(0), replace(settings, drill=0))
+    unwanted = metrics.registry(Shipper(), Guard(0), Care(), replace(settings, drill=0))
     assert unwanted.get_sample_value("maia_backup_drill_due_timestamp_seconds") is None
 
 
