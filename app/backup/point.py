@@ -75,24 +75,26 @@ def make(settings: Settings, say: Say, kind: Kind | None = None) -> Manifest:
     say("opening the archive")
     archive.prepare()
     vault.prepare()
-    known = manifest.points()
     _clear()
-    kind = kind or _due(archive.backups())
-    say(f"postgres: {kind} backup")
-    base = archive.make(kind, lambda line: say(f"postgres: {line}"))
-    name = _free(known)
-    say("cut")
-    with fence.cut(name) as cut, ThreadPoolExecutor(1) as aside:
-        objects = aside.submit(_objects, settings)
-        if settings.redis:
-            _redis()
-        # A full backup may be the first one of another cluster, whose numbers say nothing about the last one's.
-        last = known[-1] if known and base.kind != "full" else None
-        databases = _digests(cut, last, say)
-        named = [(each, references.named(each, cut.readers)) for each in settings.references]
-        fence.await_archived(cut.segment, WAL_PATIENCE)
-        say("objects")
-        kept = objects.result()
+    with ThreadPoolExecutor(1) as aside:
+        listed = aside.submit(manifest.points)  # deriving restic's key takes a while, in which pgBackRest mostly waits
+        kind = kind or _due(archive.backups())
+        say(f"postgres: {kind} backup")
+        base = archive.make(kind, lambda line: say(f"postgres: {line}"))
+        known = listed.result()
+        name = _free(known)
+        say("cut")
+        with fence.cut(name) as cut:
+            objects = aside.submit(_objects, settings)
+            if settings.redis:
+                _redis()
+            # A full backup may be the first one of another cluster, whose numbers say nothing about the last one's.
+            last = known[-1] if known and base.kind != "full" else None
+            databases = _digests(cut, last, say)
+            named = [(each, references.named(each, cut.readers)) for each in settings.references]
+            fence.await_archived(cut.segment, WAL_PATIENCE)
+            say("objects")
+            kept = objects.result()
     found = tuple(references.compare(each, keys, kept) for each, keys in named)
     say("manifest")
     plan = json.loads(PLAN.read_text())
