@@ -26,6 +26,8 @@ DISK = 10 * 2**10
 """MiB that must be free before a stack's first start."""
 MEMORY = 3 * 2**10
 """MiB that must be available before a stack's first start."""
+PATH_MAX = 107
+"""Bytes of the path of a Unix socket that Linux takes."""
 PYTHON = (3, 11)
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
 SOCKET = Path("/var/run/docker.sock")
@@ -57,6 +59,8 @@ class Facts:
     """Networks of this machine that are not the stack's own, and what has them."""
     cluster: str = ""
     """The major version of Postgres that the data there is of."""
+    sockets: str = ""
+    """The longest path of a Unix socket of the data plane."""
     started: bool = False
     """Whether containers of the stack are there already, so that it needs no room for a first start."""
 
@@ -83,6 +87,7 @@ def judge(plan: Plan, facts: Facts) -> list[MaiaError]:
         MaiaError(what, where=where, mend=f"{mend}; nothing changed yet")
         for what, where, mend in (
             *_platform(facts),
+            *_site(facts),
             *_docker(facts),
             *_room(facts),
             *_network(plan, facts),
@@ -103,6 +108,14 @@ def _platform(facts: Facts) -> _Problems:
         found = " ".join(facts.system).strip() or "an unknown system"
         problems.append((f"{found} is not supported", "/etc/os-release", "use Debian 12 or 13"))
     return problems
+
+
+def _site(facts: Facts) -> _Problems:
+    over = len(os.fsencode(facts.sockets)) - PATH_MAX
+    if over <= 0:
+        return []
+    what = f"{facts.sockets} is longer than a socket's path may be"
+    return [(what, "site folder", f"set MAIA_SITE to one whose path is at least {over} characters shorter")]
 
 
 def _docker(facts: Facts) -> _Problems:
@@ -218,6 +231,7 @@ def gather(plan: Plan, site: Site) -> Facts:
         ),
         taken=tuple(other_networks + routes),
         cluster=cluster,
+        sockets=str(site.sockets(plan.stack) / "postgres" / ".s.PGSQL.5432"),
         started=started,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(
             Report(path, full=config.getoption("--full"), long=config.getoption("-m") == "long")
         )
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name what failed at once: two workers' dots do not, and a whole run is long."""
+    if report.failed and hasattr(report, "node"):  # only where workers report to us
+        print(f"\nfailed: {report.nodeid} ({report.when})", file=sys.stderr, flush=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -203,7 +210,7 @@ def small(root: Path) -> Iterator[Appliance]:
 
 
 @pytest.fixture
-def throwaway(tmp_path: Path) -> Iterator[Appliance]:
-    """A small stack of one test's own."""
-    with small(tmp_path / "site") as made:
+def throwaway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """A small stack of one test's own, in a folder whose name is short: the path of a socket may not be long."""
+    with small(tmp_path_factory.mktemp("own") / "site") as made:
         yield made

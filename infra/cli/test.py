@@ -12,6 +12,8 @@ from pathlib import Path
 LAYERS = ("unit", "app", "system", "security", "chaos")
 BARE = ("unit", "app")
 """Layers that need nothing of the machine."""
+SHARED = ("all", "system")
+"""Runs that are long enough for two workers: most of what they do is waiting for a stack."""
 PROGRAMS = {"chromium": "chromium", "npm": "npm", "ssh": "openssh-client"}
 """Program to Debian package: what the other layers use beside Docker."""
 
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("layer", nargs="?", choices=(*LAYERS, "all"), default="all")
     parser.add_argument("--full", action="store_true", help="the long ones too")
     parser.add_argument("--long", action="store_true", help="only the long ones; no linters")
-    parser.add_argument("--two", action="store_true", help="two workers, each with stacks of its own")
+    parser.add_argument("--one", action="store_true", help="one worker; whole runs have two, with stacks of their own")
     parser.add_argument("-k", metavar="EXPRESSION", dest="keyword", help="only tests that match; no linters")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a page on the run, as docs/test-report.md")
     parser.add_argument("-x", action="store_true", dest="first", help="stop at the first failure")
@@ -48,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     tests = [sys.executable, "-m", "pytest", *(folders or ["tests"])]
     tests += ["--full"] if args.full or args.long else []
     tests += ["-m", "long"] if args.long else []
-    tests += ["--numprocesses=2", "--dist=loadfile"] if args.two else []
+    if args.layer in SHARED and args.keyword is None and not args.one and (os.cpu_count() or 1) > 1:
+        tests += ["--numprocesses=2", "--dist=loadfile"]
     tests += ["-k", args.keyword] if args.keyword else []
     tests += ["--report", str(args.report.absolute())] if args.report else []
     tests += ["-x"] if args.first else []

@@ -49,6 +49,7 @@ def test_a_good_machine_is_let_through(planned: Planned) -> None:
         ({"snapshotter": True}, "docker: Docker keeps images in containerd's store"),
         ({"cluster": "15"}, "postgres: the data is of Postgres 15, this release has 17"),
         ({"disk": {"/var/lib/docker": 9 * 1024}}, "/var/lib/docker: 9.0 GB free, 10 GB are needed"),
+        ({"sockets": "/" + "a" * 110}, "is longer than a socket's path may be (set MAIA_SITE to one whose path is at"),
         ({"memory": 2 * 1024}, "memory: 2.0 GB available, 3 GB are needed"),
         ({"busy": (("127.0.0.1", 8443),)}, "maia:gateway.https: port 8443 is in use on 127.0.0.1"),
         ({"taken": (("10.61.2.0/23", "the interface tun0"),)}, "maia:subnet: 10.61.2.0/24 overlaps 10.61.2.0/23 of"),
