@@ -49,7 +49,9 @@ class Report:
         elif report.when == "call":
             self._outcome.setdefault(name, "passed")
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus == pytest.ExitCode.INTERRUPTED:  # half a layer is no run of it
+            return
         known = self._path.read_text() if self._path.exists() else ""
         sections = {text.partition("\n")[0]: text for text in re.split(r"^## ", known, flags=re.MULTILINE)[1:]}
         layers = defaultdict(list)
