@@ -92,8 +92,9 @@ def run(
 def _rows(spec: Spec, say: Callable[[str], None]) -> list[Row]:
     # A process of its own: pytest keeps global state, and may itself be what calls this.
     command = [sys.executable, "-m", "checks"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # the caller's
     with subprocess.Popen(
-        command, cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=REPO, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin and process.stdout and process.stderr
         pickle.dump(spec, process.stdin)

@@ -374,3 +374,11 @@ def test_one_slow_round_is_not_the_service_being_slow(monkeypatch: pytest.Monkey
     monkeypatch.setattr("checks.slo.time.perf_counter", lambda: next(clock))
     monkeypatch.setattr("checks.slo.PAUSE", 0)
     assert slo.p99(lambda: None) < slo.LIMIT
+
+
+def test_the_callers_own_options_of_pytest_are_not_those_of_the_checks(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
+    spec = Spec(plan=planned(), site=Site(tmp_path), secrets={}, control=None, keyword="no-such-check")
+    assert checks._rows(spec, lambda line: None) == []
