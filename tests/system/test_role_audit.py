@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -128,7 +129,7 @@ def test_rules_and_logs_are_for_root(host: Target) -> None:
 
 
 def test_the_journal_and_the_record_arrive_at_the_server_that_is_named(host: Target, logs: Logs) -> None:
-    ship = {
+    ship: dict[str, Any] = {
         "audit_ship_to": logs.address,
         "audit_ship_port": logs.port,
         "audit_ship_ca": logs.ca,
@@ -147,8 +148,11 @@ def test_the_journal_and_the_record_arrive_at_the_server_that_is_named(host: Tar
 
 @pytest.mark.parametrize("wrong", ["audit_ship_name", "audit_ship_ca"])
 def test_a_server_that_cannot_prove_its_name_is_told_nothing(host: Target, logs: Logs, wrong: str) -> None:
-    other = {"audit_ship_name": "another.example", "audit_ship_ca": certificate.authority("stranger")[0]}
-    right = {"audit_ship_name": NAME, "audit_ship_ca": logs.ca}
+    other: dict[str, Any] = {
+        "audit_ship_name": "another.example",
+        "audit_ship_ca": certificate.authority("stranger")[0],
+    }
+    right: dict[str, Any] = {"audit_ship_name": NAME, "audit_ship_ca": logs.ca}
     logs.refused.clear()
     host.apply("audit", audit_ship_to=logs.address, audit_ship_port=logs.port, **right | {wrong: other[wrong]})
     host.sh(f"logger -t tried held back by {wrong}")
@@ -172,7 +176,7 @@ def test_removed_it_leaves_debians_own(host: Target) -> None:
 
 
 def test_an_image_records_from_its_first_start(image: Target) -> None:
-    ship = {"audit_ship_to": "logs.example", "audit_ship_ca": certificate.authority("logs")[0]}
+    ship: dict[str, Any] = {"audit_ship_to": "logs.example", "audit_ship_ca": certificate.authority("logs")[0]}
     assert image.apply("audit", check=True, **ship)
     assert image.apply("audit", **ship)
     assert image.apply("audit", **ship) == []

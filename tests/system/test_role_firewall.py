@@ -264,7 +264,7 @@ def test_rules_that_make_no_sense_never_get_there(image: Target, wrong: dict[str
 
 @pytest.mark.long
 def test_debian_12_is_closed_too(older: Target) -> None:
-    named = {"firewall_published": [{"port": OWN}], "firewall_networks": [{"subnet": f"{EDGE}.0/24"}]}
+    named: dict[str, Any] = {"firewall_published": [{"port": OWN}], "firewall_networks": [{"subnet": f"{EDGE}.0/24"}]}
     assert older.apply("firewall", check=True, **named)
     assert older.apply("firewall", **named)
     assert older.apply("firewall", **named) == []

@@ -21,7 +21,7 @@ FILES = (
     "/etc/issue", "/etc/issue.net", "/etc/motd", "/etc/security/faillock.conf", "/etc/default/useradd",
 )  # fmt: skip
 """What the role writes and changes."""
-KERNEL = "cd /proc/sys; grep -r . fs/protected_* kernel/dmesg_restrict kernel/kptr_restrict kernel/core_pattern vm/mmap*"
+KERNEL = "cd /proc/sys; grep -r . fs/protected_* kernel/dmesg_restrict kernel/core_pattern vm/mmap*"
 PASSWORD, OTHER = "Quiet-Harbour-71-lamp", "Narrow.Gate.58.fern"
 ACCOUNTS = f"""
 useradd --create-home --shell /bin/bash anna
