@@ -31,7 +31,7 @@ class Tool:
         package: import path of the command, or ``.`` for the module's own.
         tags: build tags.
         symbols: string variables set by the linker, name and value.
-        external: what the C linker is told, of a program that calls C; it then wants the C library that it was linked by.
+        external: what the C linker is told, of a program that calls C; it wants the C library it was linked by.
     """
 
     name: str
