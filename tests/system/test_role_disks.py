@@ -61,7 +61,7 @@ def test_looking_says_what_would_be_done_and_leaves_the_disk_blank(host: Target,
     before = first(host, data)
     assert "disks : Write its mount" in host.apply("disks", check=True, disks_data=data)
     assert first(host, data) == before
-    assert host.sh("ls /etc/systemd/system/*.mount 2>/dev/null || true") == ""
+    assert host.sh("find /etc/systemd/system -name 'srv-data*'") == ""
 
 
 def test_a_blank_disk_is_made_and_mounted_for_data_alone(host: Target, data: str) -> None:
@@ -91,7 +91,7 @@ def test_what_is_on_it_outlives_its_role(host: Target, data: str) -> None:
 @pytest.mark.parametrize(
     ("prepare", "said"),
     [
-        ("mkfs.ext4 -q {}; mount {} /mnt", "is mounted on /mnt"),
+        ("mkfs.ext4 -q {}; mount -o ro {} /mnt", "is mounted on /mnt"),
         ("mkswap -q {}", "holds swap, not ext4, and nothing is ever wiped"),
         ("echo label: gpt | sfdisk --quiet {}", "holds PMBR gpt, not ext4"),
         ("echo words | dd of={} bs=1k seek=9 conv=notrunc status=none", "holds data that no signature explains"),
