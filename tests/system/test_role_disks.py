@@ -6,6 +6,7 @@ The disks are files behind loop devices of the kernel, which are detached again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_a_folder_that_cannot_be_a_mount_is_refused(host: Target, disk: Disk) ->
 
 
 def test_docker_keeps_everything_on_the_disk(host: Target, data: str) -> None:
-    asked = {"disks_data": data, "disks_docker": True}
+    asked: dict[str, Any] = {"disks_data": data, "disks_docker": True}
     assert host.together({"disks": asked, "docker": {"docker_hardened": True}})
     assert host.apply("disks", **asked) == []
     options, source = mounted(host, "/var/lib/docker")
@@ -160,7 +161,7 @@ def test_docker_is_stopped_before_its_disk_is_taken_away(host: Target, data: str
 
 
 def test_an_image_has_the_mounts_and_no_disk_is_looked_for(image: Target) -> None:
-    asked = {"disks_data": "/dev/disk/by-id/some", "disks_docker": True, "disks_folder": "/srv/my-data"}
+    asked: dict[str, Any] = {"disks_data": "/dev/disk/by-id/some", "disks_docker": True, "disks_folder": "/srv/my-data"}
     assert image.apply("disks", **asked)
     assert image.apply("disks", **asked) == []
     assert image.apply("disks", check=True, **asked) == []

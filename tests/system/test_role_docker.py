@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import docker
 import pytest
@@ -13,7 +14,7 @@ from infra.lab import Lab
 from infra.site import Site
 from tests.roles import Target, quiet
 
-HARD = {"docker_hardened": True}
+HARD: dict[str, Any] = {"docker_hardened": True}
 SETTINGS = "/etc/docker/daemon.json"
 MARK = "/etc/systemd/system/docker.service.d/60-maia.conf"
 IMAGE = """
@@ -22,8 +23,8 @@ docker import - tools >/dev/null
 """
 
 
-def info(host: Target) -> dict[str, object]:
-    found: dict[str, object] = json.loads(host.sh("docker info --format '{{json .}}'"))
+def info(host: Target) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(host.sh("docker info --format '{{json .}}'"))
     return found
 
 
@@ -72,7 +73,7 @@ def test_the_daemon_is_as_it_was_asked_to_be(host: Target) -> None:
     found = info(host)
     assert found["LiveRestoreEnabled"] is True
     assert found["ExperimentalBuild"] is False
-    assert "name=no-new-privileges" in found["SecurityOptions"]  # type: ignore[operator]
+    assert "name=no-new-privileges" in found["SecurityOptions"]
     assert host.sh("systemctl show --property LimitCORE docker") == "LimitCORE=0\n"
     assert "/var/lib/docker" in host.sh("systemctl show --property RequiresMountsFor docker")
 
