@@ -31,6 +31,7 @@ class Tool:
         package: import path of the command, or ``.`` for the module's own.
         tags: build tags.
         symbols: string variables set by the linker, name and value.
+        external: what the C linker is told, of a program that calls C; it wants the C library it was linked by.
     """
 
     name: str
@@ -39,11 +40,13 @@ class Tool:
     package: str
     tags: tuple[str, ...] = ()
     symbols: tuple[tuple[str, str], ...] = ()
+    external: tuple[str, ...] = ()
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Arguments of ``go build`` that shape the result; no path or revision of the checkout goes in."""
-        link = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.symbols)])
+        told = (f"'-extldflags={' '.join(self.external)}'",) if self.external else ()
+        link = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.symbols), *told])
         return ("-trimpath", "-buildvcs=false", f"-tags={','.join(self.tags)}", f"-ldflags={link}")
 
 
@@ -76,7 +79,7 @@ def _home(tool: Tool, go: golang.Go) -> Path:
 def module(tool: Tool, path: str, say: Say) -> Path:
     """The source of the module ``path``, one that ``tool`` is built from."""
     go = golang.find(golang.required(tool.module), say)
-    said = json.loads("".join(_online(tool, go, ["mod", "download", "-json", path], say, golang.environment())))
+    said = json.loads("".join(_online(tool, go, ["mod", "download", "-json", path], say, _environment(tool))))
     return Path(said["Dir"])
 
 
@@ -88,13 +91,22 @@ def gather(tool: Tool, folder: Path, say: Say) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # An empty cache of its own, filled from the machine's: what is then in it is what the build asks for.
         sources = f"{Path(known['GOMODCACHE'], 'cache', 'download').as_uri()},{known['GOPROXY']}"
-        own = golang.environment() | {"GOMODCACHE": scratch, "GOPROXY": sources}
+        own = _environment(tool) | {"GOMODCACHE": scratch, "GOPROXY": sources}
         _fetch(tool, go, say, own | {"GOFLAGS": f"{own['GOFLAGS']} -modcacherw"})
         modules = Path(scratch, "cache", "download")
         shutil.copytree(
             modules, folder / golang.MODULES, ignore=shutil.ignore_patterns("*.lock", "sumdb"), dirs_exist_ok=True
         )
     golang.carry(folder, say)
+
+
+def _environment(tool: Tool, vendor: Path | None = None) -> dict[str, str]:
+    environment = golang.environment(vendor)
+    if not tool.external:
+        return environment
+    if not shutil.which("gcc"):
+        raise MaiaError("no C compiler", where=tool.name, mend="apt-get install gcc libc6-dev")
+    return environment | {"CGO_ENABLED": "1"}
 
 
 def _content(tool: Tool, go: golang.Go) -> str:
@@ -109,7 +121,7 @@ def _content(tool: Tool, go: golang.Go) -> str:
 def _build(tool: Tool, go: golang.Go, home: Path, say: Say, vendor: Path | None) -> None:
     for left in home.parent.glob(f"{tool.name}.build-*"):  # of a build that was killed; we hold the lock
         shutil.rmtree(left, ignore_errors=True)
-    environment = golang.environment(vendor)
+    environment = _environment(tool, vendor)
     total = _fetch(tool, go, say, environment)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=f"{tool.name}.build-") as scratch:
         out = Path(scratch) / home.name

