@@ -114,7 +114,7 @@ def roles(
             suppress_env_files=True,
         )
         if result.status != "successful":
-            role, reason = failed[0] if failed else ("", _last(Path(private)))
+            role, reason = failed[0] if failed else ("", _last(Path(private), result.rc))
             where = f"role {role or ', '.join(wanted)}" + (f" on {host}" if on else "")
             raise MaiaError(reason, where=where, mend=remedy.of(reason))
         return changed
@@ -170,7 +170,6 @@ def _said(result: Mapping[str, Any]) -> str:
     return " ".join(str(text).split())[-300:]
 
 
-def _last(private: Path) -> str:
-    for stdout in private.glob("artifacts/*/stdout"):
-        return " ".join(stdout.read_text(errors="replace").split())[-300:]
-    return "Ansible ended without a word"
+def _last(private: Path, code: int) -> str:
+    said = "".join(stdout.read_text(errors="replace") for stdout in private.glob("artifacts/*/stdout"))
+    return " ".join(said.split())[-300:] or f"Ansible ended with exit code {code} and without a word"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from infra.config import nearest
 from infra.errors import MaiaError
 
 ROLES = Path(__file__).resolve().parent.parent / "roles"
-SECRETS = "/run/maia/secrets"
-"""Where a host has the secrets of its roles, each in a file, for as long as they are carried out."""
+SECRET = re.compile(r"secret:([a-z][a-z0-9-]*)")
+"""In the place of a path, the name of a secret: the role is given a file that holds it for as long as it runs."""
 TYPES: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
     "path": (str,),
@@ -49,14 +50,13 @@ def variables(
         where: the key of ``given``, for error messages.
 
     Returns:
-        The variables, and the names of the secrets among them: a variable that is not to be logged is given as the
-        name of a secret, and the role finds a file's path in it.
+        The variables, and the names of the secrets among them.
 
     Raises:
         MaiaError: something given does not fit the description, or something needed is not given.
     """
     known = {name.removeprefix(f"{role}_"): option for name, option in options(role).items() if name != "maia_host"}
-    found, secrets = dict(computed), []
+    found = dict(computed)
     for key, value in given.items():
         at = f"{where}.{key}"
         if key not in known:
@@ -64,14 +64,28 @@ def variables(
         if f"{role}_{key}" in computed:
             raise MaiaError("the plan computes it", where=at, mend="leave it out")
         _hold(value, known[key], at)
-        if known[key].get("no_log"):
-            secrets.append(value)
-            value = f"{SECRETS}/{value}"
         found[f"{role}_{key}"] = value
     for key, option in known.items():
         if option.get("required") and f"{role}_{key}" not in found:
             raise MaiaError("is needed", where=f"{where}.{key}", mend="give it in the stack file")
-    return found, secrets
+    return found, list(_secrets(found))
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _secrets(each)
+    if isinstance(value, str) and (named := SECRET.fullmatch(value)):
+        yield named[1]
+
+
+def replaced(value: Any, path: Callable[[str], str]) -> Any:
+    """The value with the path of its file in the place of each secret."""
+    if isinstance(value, dict):
+        return {key: replaced(each, path) for key, each in value.items()}
+    if isinstance(value, list):
+        return [replaced(each, path) for each in value]
+    named = SECRET.fullmatch(value) if isinstance(value, str) else None
+    return path(named[1]) if named else value
 
 
 def _hold(value: Any, option: Mapping[str, Any], where: str) -> None:

@@ -14,13 +14,10 @@ from pulumi.dynamic import Resource, UpdateResult
 
 from infra import plan
 from infra.components.dynamic import Properties, Provider
-from infra.hosts import voice, work
+from infra.hosts import BRIEFLY, voice, work
 from infra.hosts.facts import Facts
 from infra.hosts.work import Order
 from infra.site import Site
-
-BRIEFLY = "MAIA_BRIEFLY"
-"""There where a look at a host stops at its mark: nothing that feeds its roles can have changed it."""
 
 
 def order(props: Properties) -> Order:

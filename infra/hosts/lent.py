@@ -1,61 +1,65 @@
-"""What one run has of a server for as long as it works there: the server to itself, and secrets in its memory."""
+"""What one run has for as long as it works on a server: the server to itself, and secrets in this machine's memory."""
 
 from __future__ import annotations
 
-import io
-import tarfile
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from infra.errors import MaiaError
 from infra.hosts.reach import Link
-from infra.specs import SECRETS
 
+MEMORY = Path("/dev/shm")
+PREFIX = "maia-secrets-"
 LOCK = "/run/maia.lock"
 HELD = "held"
 HOLD = f"""
 exec 9>>{LOCK}
 flock --nonblock 9 || {{ cat {LOCK}; exit; }}
-trap 'rm -rf {SECRETS}' EXIT
-rm -rf {SECRETS}
 echo "$1" >{LOCK}
 echo {HELD}
 cat >/dev/null
 """
-"""Lets go, and forgets, when its input ends: with the connection, however that ends."""
-PUT = f"""
-[ "$(stat --file-system --format %T /run)" = tmpfs ]
-install -d -m 0755 {SECRETS.rpartition("/")[0]}
-install -d -m 0700 {SECRETS}
-tar -C {SECRETS} -xf -
-"""
+"""Lets go when its input ends: with the connection, however that ends."""
 
 
 @contextmanager
-def lent(link: Link, who: str, secrets: Mapping[str, str]) -> Iterator[None]:
-    """Be the only run that works on the server, with ``secrets`` in files of its memory that only root can read.
+def alone(link: Link, who: str) -> Iterator[None]:
+    """Be the only run that works on the server.
 
     Raises:
         MaiaError: another run works on it; with which.
     """
-    where = f"host {link.server.name}"
     first = link.hold(HOLD, who)
     if first != HELD:
-        raise MaiaError(f"held by {first or 'another run'}", where=where, mend="wait for it to end")
-    if secrets and (answer := link.root(PUT, _archive(secrets))).code:
-        what = " ".join(answer.error.split()) or "its /run is not in memory"
-        raise MaiaError(f"it cannot be lent secrets: {what}", where=where, mend="mount a tmpfs there")
+        what = f"another run works on it: {first}" if first else "another run works on it"
+        raise MaiaError(what, where=f"host {link.server.name}", mend="wait for it to end")
     try:
         yield
     finally:
         link.release()
 
 
-def _archive(secrets: Mapping[str, str]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, value in secrets.items():
-            member = tarfile.TarInfo(name)
-            member.mode, member.size = 0o400, len(value.encode())
-            tar.addfile(member, io.BytesIO(value.encode()))
-    return out.getvalue()
+@contextmanager
+def lent(secrets: Mapping[str, str]) -> Iterator[Path]:
+    """A folder with a file for each secret, in memory, for us alone, and gone afterwards."""
+    if not os.path.ismount(MEMORY):
+        raise MaiaError("is not in memory", where=str(MEMORY), mend=f"mount -t tmpfs tmpfs {MEMORY}")
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=MEMORY) as name:
+        folder = Path(name)
+        for secret, value in secrets.items():
+            with open(os.open(folder / secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
+                file.write(value)
+        yield folder
+
+
+def _sweep() -> None:
+    """Remove what a killed run left."""
+    for folder in MEMORY.glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if not Path("/proc", pid).exists() and folder.lstat().st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)

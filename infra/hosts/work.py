@@ -9,31 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import converge
-from infra.hosts import facts, mark, reach, taking
+from infra import converge, specs
+from infra.hosts import ADOPT, facts, mark, reach, taking
 from infra.hosts.facts import Facts
-from infra.hosts.lent import lent
+from infra.hosts.lent import alone, lent
 from infra.hosts.mark import Mark
 from infra.hosts.reach import Link
 from infra.hosts.voice import Voice
 from infra.plan import Host
+from infra.plan.hosts import ORDER
 from infra.site import Site
 
-ADOPT = "MAIA_ADOPT"
-"""Names the hosts that may change hands in this run."""
 UNFINISHED = "its roles were not carried out to their end"
 OTHERWISE = "other roles were carried out than these"
 LEFT = "what stays there: the user maia with its key, installed packages, and data"
 
 
 def content(role: str) -> str:
-    """Hash of a role's files."""
+    """Hash of a role's files, and of those roles' that others call."""
     digest = hashlib.sha256()
-    root = converge.ROLES / role
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        name = path.relative_to(root)
-        if not any(part.startswith(".") for part in name.parts) and path.suffix != ".pyc":
-            digest.update(f"{name}\0{os.access(path, os.X_OK)}\0".encode() + path.read_bytes() + b"\0")
+    called = [path.name for path in converge.ROLES.iterdir() if path.is_dir() and path.name not in ORDER]
+    for folder in (role, *sorted(called)):
+        for path in sorted(path for path in (converge.ROLES / folder).rglob("*") if path.is_file()):
+            name = path.relative_to(converge.ROLES)
+            if not any(part.startswith(".") for part in name.parts) and path.suffix != ".pyc":
+                digest.update(f"{name}\0{os.access(path, os.X_OK)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -68,7 +68,7 @@ def carry_out(order: Order, voice: Voice) -> Facts:
     """Take the server over where it is not yet, and carry its roles out."""
     with taking.taken(order.site, order.stack, order.host, voice, adopt=order.adopt) as (link, found):
         facts.judge_room(found, order.host)
-        with lent(link, _who(order), order.secrets):
+        with alone(link, _who(order)):
             facts.await_apt(link, found, voice.say)
             order.mark(whole=False).write(link)
             changed = _roles(order, link, voice)
@@ -102,7 +102,7 @@ def drift(order: Order, voice: Voice, *, thorough: bool) -> tuple[Facts, list[st
 
 def look(order: Order, link: Link, voice: Voice, show: converge.Say | None = None) -> list[str]:
     """The tasks that would change something there."""
-    with lent(link, _who(order), order.secrets):
+    with alone(link, _who(order)):
         return _roles(order, link, voice, check=True, show=show)
 
 
@@ -111,7 +111,7 @@ def undo(order: Order, gone: Sequence[str], voice: Voice) -> None:
     undone = {name: values for name, values in reversed(order.variables.items()) if name in gone and _removable(name)}
     if undone:
         with reach.linked(reach.server(order.site, order.stack, order.host)) as link:
-            with lent(link, _who(order), {}):
+            with alone(link, _who(order)):
                 _roles(order, link, voice, wanted=undone, entry="remove")
 
 
@@ -123,7 +123,7 @@ def take_back(order: Order, voice: Voice) -> None:
             voice.note("nothing of this stack is there")
             return
         undone = {name: values for name, values in reversed(order.variables.items()) if _removable(name)}
-        with lent(link, _who(order), {}):
+        with alone(link, _who(order)):
             if undone:
                 _roles(order, link, voice, wanted=undone, entry="remove")
             mark.erase(link)
@@ -142,15 +142,16 @@ def _roles(
     entry: str = "main",
     show: converge.Say | None = None,
 ) -> list[str]:
-    return converge.roles(
-        order.variables if wanted is None else wanted,
-        voice.say,
-        on=link.server,
-        kind=order.host.kind,
-        check=check,
-        entry=entry,
-        show=show,
-    )
+    with lent(order.secrets) as folder:
+        return converge.roles(
+            specs.replaced(order.variables if wanted is None else dict(wanted), lambda name: str(folder / name)),
+            voice.say,
+            on=link.server,
+            kind=order.host.kind,
+            check=check,
+            entry=entry,
+            show=show,
+        )
 
 
 def _removable(role: str) -> bool:

@@ -16,7 +16,7 @@ from infra.config import Config
 from infra.errors import MaiaError
 from infra.plan import rules
 from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
-from infra.plan.hosts import servers
+from infra.plan.hosts import Decided, servers
 from infra.plan.model import (
     Absent,
     Acme,
@@ -102,14 +102,15 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         for s in services
         if s.needs.buckets
     )
-    hosts = servers(config)
+    zones = networks(stack, config)
+    hosts = servers(Decided(config=config, networks=zones, containers=containers, grants=granted))
     needs: tuple[Role | RedisUser | StoreUser, ...] = (*roles, *redis_users, *store_users)
     return Plan(
         stack=stack,
         running=config.running,
         origin=f"https://{config.gateway.names[0]}:{config.gateway.https}".removesuffix(":443"),
         names=tuple(config.gateway.names),
-        networks=networks(stack, config),
+        networks=zones,
         containers=containers,
         roles=roles,
         redis_users=redis_users,

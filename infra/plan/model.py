@@ -252,7 +252,7 @@ class HostRole:
 
     name: str
     variables: dict[str, Any]
-    """Never a secret: of one, the path of the file that holds it meanwhile."""
+    """Never a secret: of one, ``secret:`` and its name."""
 
 
 @dataclass(frozen=True, kw_only=True)

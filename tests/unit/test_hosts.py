@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from infra import specs
+from infra.catalog.model import Zone
+from infra.config import parse
 from infra.errors import MaiaError
 from infra.plan import Plan, hosts
+from infra.site import REPO
 
 Planned = Callable[..., Plan]
 
@@ -20,11 +24,14 @@ OPTIONS: dict[str, Any] = {
     "tried_on": {"type": "bool"},
     "tried_path": {"type": "path"},
     "tried_share": {"type": "float"},
-    "tried_key": {"type": "path", "no_log": True},
     "tried_people": {
         "type": "list",
         "elements": "dict",
-        "options": {"name": {"type": "str", "required": True}, "keys": {"type": "list", "elements": "str"}},
+        "options": {
+            "name": {"type": "str", "required": True},
+            "keys": {"type": "list", "elements": "str"},
+            "hash": {"type": "path"},
+        },
     },
     "tried_ports": {"type": "list", "elements": "int"},
 }
@@ -36,7 +43,9 @@ def described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(specs, "there", lambda role: role in ("docker", "tried"))
     monkeypatch.setattr(specs, "options", lambda role: OPTIONS if role == "tried" else {"docker_patience": {}})
     monkeypatch.setattr(hosts, "ORDER", ("tried", "docker"))
-    monkeypatch.setattr(hosts, "COMPUTED", {"tried": lambda config, name: {"tried_ports": [config.gateway.https]}})
+    monkeypatch.setattr(
+        hosts, "COMPUTED", {"tried": lambda decided, name: {"tried_ports": [decided.config.gateway.https]}}
+    )
 
 
 def stack(roles: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -93,12 +102,37 @@ def test_what_fits_reaches_the_role_under_its_whole_name_beside_what_the_plan_co
     assert role.variables == {f"tried_{key}": value for key, value in given.items()} | {"tried_ports": [8443]}
 
 
-def test_a_secret_is_given_by_name_and_the_role_finds_a_file(planned: Planned) -> None:
-    plan = planned(stack({"tried": {"key": "disk-one"}}))
-    (host,) = plan.hosts
-    assert host.roles[0].variables["tried_key"] == "/run/maia/secrets/disk-one"
-    assert host.secrets == ("disk-one",)
-    assert "disk-one" in plan.secrets
+def test_a_secret_stands_in_the_plan_by_its_name_wherever_a_path_is_asked_for(planned: Planned) -> None:
+    given = {"path": "secret:disk-one", "people": [{"name": "ada", "hash": "secret:ada-hash"}]}
+    plan = planned(stack({"tried": given}))
+    assert plan.hosts[0].secrets == ("ada-hash", "disk-one")
+    assert {"ada-hash", "disk-one"} < set(plan.secrets)
+    assert specs.replaced(given, lambda name: f"/run/{name}") == {
+        "path": "/run/disk-one",
+        "people": [{"name": "ada", "hash": "/run/ada-hash"}],
+    }
+
+
+def test_the_packet_filter_is_told_of_zones_and_ports_by_the_plan(planned: Planned) -> None:
+    values = stack({}, port=2222) | {"on": "one", "egress": {"prometheus": ["metrics.example:8443"]}}
+    plan = planned(values)
+    config = parse("local", {f"maia:{key}": value for key, value in values.items()})
+    decided = hosts.Decided(config=config, networks=plan.networks, containers=plan.containers, grants=plan.grants)
+    told = hosts.firewall(decided, "one")
+    assert told["firewall_ssh_port"] == 2222
+    assert told["firewall_published"] == [{"port": config.gateway.https}]
+    assert [each["subnet"] for each in told["firewall_networks"] if each["reachable"]] == [
+        plan.network(Zone.EDGE).subnet
+    ]
+    assert told["firewall_exits"] == [{"source": plan.container("exit").addresses[Zone.OUTSIDE], "ports": [8443]}]
+
+
+def test_what_the_plan_computes_is_what_its_role_describes(monkeypatch: pytest.MonkeyPatch, planned: Planned) -> None:
+    monkeypatch.undo()
+    document = yaml.safe_load((REPO / "stacks" / "Pulumi.single.yaml").read_text())
+    for host in planned({key.removeprefix("maia:"): value for key, value in document["config"].items()}).hosts:
+        for role in host.roles:
+            assert set(role.variables) <= set(specs.options(role.name)), role.name
 
 
 def test_docker_comes_to_the_server_of_the_parts_and_to_those_that_ask_for_it(planned: Planned) -> None:
