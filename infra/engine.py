@@ -67,9 +67,23 @@ class Engine:
         for copy in self.checkpoint.parent.glob(f"{self.stack}.json*"):
             copy.unlink()
 
-    def configure(self, key: str, value: str) -> None:
-        """Set a plain value of the stack file."""
-        self._quiet("config", "set", "--stack", self.stack, "--plaintext", key, value)
+    def configure(self, key: str, value: str | None, *, path: bool = False) -> None:
+        """Set a plain value of the stack file, or remove it where ``value`` is None.
+
+        Args:
+            path: the key leads into a mapping.
+        """
+        where = ["--stack", self.stack, *(["--path"] if path else [])]
+        if value is None:
+            self._quiet("config", "rm", *where, key)
+        else:
+            self._quiet("config", "set", *where, "--plaintext", key, value)
+
+    def forget(self, kind: str, name: str) -> None:
+        """Take a resource out of the state without touching what it stands for."""
+        for resource in self._state().get("resources") or []:
+            if resource["urn"].endswith(f"::{name}") and resource["type"].endswith(kind):
+                self._quiet("state", "delete", "--yes", "--stack", self.stack, resource["urn"])
 
     def set_secret(self, name: str, value: str) -> None:
         """Encrypt a value into the stack file; it travels through standard input only."""

@@ -129,17 +129,17 @@ def judge_room(facts: Facts, host: Host) -> None:
             raise MaiaError(what, where=f"host {host.name}", mend="free some disk space there")
 
 
-def await_apt(link: Link, facts: Facts, say: Callable[[str], None], patience: float = LOCKED) -> None:
+def await_apt(link: Link, facts: Facts, say: Callable[[str], None]) -> None:
     """Wait until nobody else installs packages there.
 
     Raises:
-        MaiaError: somebody does for longer than ``patience`` seconds; with who.
+        MaiaError: somebody does for too long; with who.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + LOCKED
     while facts.apt:
         pid, _, name = facts.apt.partition(" ")
         if time.monotonic() > deadline:
-            what = f"apt is held by {name or 'a process'} (pid {pid}) for more than {patience:g} s"
+            what = f"apt is held by {name or 'a process'} (pid {pid}) for more than {LOCKED:g} s"
             raise MaiaError(what, where=f"host {link.server.name}", mend="wait for it to end, or stop it")
         say(f"waiting for {name or 'a process'} (pid {pid}), which installs packages")
         time.sleep(1)
