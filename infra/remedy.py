@@ -17,7 +17,7 @@ KNOWN = (
         "its mirror of packages is not as it should be: run apt-get update there",
     ),
     (
-        r"UNREACHABLE|Shared connection|closed by remote host|Broken pipe|Connection (reset|refused)"
+        r"UNREACHABLE|could not be sent to remote host|Shared connection|closed by remote host|Broken pipe|Connection (reset|refused)"
         r"|Failed to connect to the host|Connection timed out",
         "run it again, it continues",
     ),

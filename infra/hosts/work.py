@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import converge, specs
+from infra.host import AUTOMATION
 from infra.hosts import ADOPT, facts, mark, reach, taking
 from infra.hosts.facts import Facts
 from infra.hosts.lent import alone, lent
@@ -83,9 +84,9 @@ def drift(order: Order, voice: Voice, *, thorough: bool) -> tuple[Facts, list[st
     Args:
         thorough: every task of every role is looked at, beside what the server's mark says.
     """
-    with reach.linked(reach.server(order.site, order.stack, order.host)) as link:
+    with taking.entered(order.site, order.stack, order.host, voice) as link:
         found = taking.inspected(link, order.site, order.stack, order.host, adopt=order.adopt)
-        if found.mark is None:
+        if found.mark is None or link.server.user != AUTOMATION:
             return None
         told = order.mark(whole=True)
         if found.mark != told:
@@ -117,7 +118,7 @@ def undo(order: Order, gone: Sequence[str], voice: Voice) -> None:
 
 def take_back(order: Order, voice: Voice) -> None:
     """Undo the roles, the last one first, and leave the server to its owner."""
-    with reach.linked(reach.server(order.site, order.stack, order.host)) as link:
+    with taking.entered(order.site, order.stack, order.host, voice) as link:
         found = facts.look(link)
         if found.mark is None or found.mark.stack != order.stack or found.mark.site != mark.site_word(order.site):
             voice.note("nothing of this stack is there")
