@@ -17,8 +17,8 @@ KNOWN = (
         "its mirror of packages is not as it should be: run apt-get update there",
     ),
     (
-        r"UNREACHABLE|could not be sent to remote host|Shared connection|closed by remote host|Broken pipe|Connection (reset|refused)"
-        r"|Failed to connect to the host|Connection timed out",
+        r"UNREACHABLE|could not be sent to remote host|Shared connection|closed by remote host|Broken pipe"
+        r"|Connection (reset|refused|timed out)|Failed to connect to the host",
         "run it again, it continues",
     ),
 )

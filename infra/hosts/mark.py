@@ -28,8 +28,9 @@ class Mark:
     def write(self, link: Link) -> None:
         text = json.dumps(asdict(self), indent=2) + "\n"
         script = f"mkdir -p {FILE.rpartition('/')[0]}; cat >{FILE}.partial; mv {FILE}.partial {FILE}"
-        if answer := link.root(script, text.encode()).error:
-            raise MaiaError(" ".join(answer.split()), where=f"host {self.host}: {FILE}", mend="mend it there")
+        answer = link.root(script, text.encode())
+        if answer.code:
+            raise MaiaError(" ".join(answer.error.split()), where=f"host {self.host}: {FILE}", mend="mend it there")
 
 
 def site_word(site: Site) -> str:

@@ -83,9 +83,12 @@ class Link:
 
     def hold(self, script: str, *words: str) -> str:
         """Start a script of root's whose input ends with the connection, or with `release`; its first line."""
-        self._held, out, _ = self._client.exec_command(as_root(self.server, "sh", "-euc", script, "sh", *words))
-        self._ended = out
-        return str(out.readline()).strip()
+        command = as_root(self.server, "sh", "-euc", script, "sh", *words)
+        try:
+            self._held, self._ended, _ = self._client.exec_command(command, timeout=PATIENCE)
+            return str(self._ended.readline()).strip()
+        except (OSError, EOFError, SSHException) as lost:
+            raise _lost(self.server, lost) from None
 
     def release(self) -> None:
         """Let what is held come to its end, and wait for that."""
@@ -129,6 +132,7 @@ def linked(server: Server) -> Iterator[Link]:
     try:
         _open(connection, server)
         pinned = _pin(client, server) if first else ""
+        _transport(client).set_keepalive(PATIENCE)
         yield Link(connection, server, pinned)
     finally:
         connection.close()
@@ -173,7 +177,7 @@ def _unreachable(server: Server, error: Exception) -> MaiaError:
 
 
 def _lost(server: Server, error: Exception) -> MaiaError:
-    what = "it says nothing" if isinstance(error, (TimeoutError, socket.timeout)) else _words(error)
+    what = "it says nothing" if isinstance(error, TimeoutError) else _words(error)
     return MaiaError(f"the connection was lost: {what}", where=f"host {server.name}", mend="run it again, it continues")
 
 
@@ -184,12 +188,16 @@ def _words(error: Exception) -> str:
 
 def _pin(client: paramiko.SSHClient, server: Server) -> str:
     """Write the key down that the server has just proved to hold; returns its fingerprint."""
-    transport = client.get_transport()
-    assert transport
-    key = transport.get_remote_server_key()
+    key = _transport(client).get_remote_server_key()
     server.known.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     atomic.write(server.known, f"{server.name} {key.get_name()} {key.get_base64()}\n")
     return fingerprint(key.asbytes())
+
+
+def _transport(client: paramiko.SSHClient) -> paramiko.Transport:
+    found = client.get_transport()
+    assert found, "it is connected"
+    return found
 
 
 def presented(server: Server) -> tuple[str, str]:
