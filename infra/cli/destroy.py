@@ -55,7 +55,9 @@ def remove(stack: Stack, progress: Progress, *, ours: bool = False) -> Path | No
         if engine.exists():
             engine.recover(say)
             leftovers.remove_unknown(stack.name, engine.known(), say)
-            engine.destroy(say)
+            outcome = engine.destroy(say)
+            for note in outcome.notes:
+                progress.line(f"host {note}")
         elif not ours:
             leftovers.refuse_foreign(stack.name)
     with progress.step("leftovers") as say:

@@ -23,5 +23,7 @@ def run(args: argparse.Namespace) -> int:
         with progress.step("secrets") as say:
             made = initialise.ensure(stack, engine, say)
     print(f"{stack.file}: {len(made)} secrets made" if made else f"{stack.file}: complete, nothing changed")
+    if stack.config.hosts:
+        print(f"Its servers must let this key in: {stack.site.key.with_suffix('.pub').read_text().strip()}")
     print(f"Keep a copy of {stack.site.root}: its passphrase opens the secrets of this stack.")
     return 0

@@ -9,6 +9,8 @@ from infra.cli import common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from infra.engine import Engine
     from infra.events import Outcome
     from infra.images.store import Image
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-checks", action="store_true", help="do not verify it at the end")
+    parser.add_argument("--refresh", action="store_true", help="look at each task of each host, not at its mark alone")
+    parser.add_argument("--adopt", action="append", metavar="HOST", default=[], help="a host that may change hands")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         if not stack.config.running:
             engine.configure("maia:running", "true")
             stack = common.selected(args)
-        outcome = apply(stack, engine, progress)
+        _refuse_unknown(stack, args.adopt)
+        outcome = apply(stack, engine, progress, thorough=args.refresh, adopt=args.adopt)
         taking.keep(stack)
         result = None if args.skip_checks else check.verify(stack, engine, progress)
     _summary(stack, outcome, progress)
@@ -88,7 +93,18 @@ def ensure_docker(progress: Progress) -> None:
             converge.role("docker", {"docker_builder_packages": build.requirements()}, say)
 
 
-def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
+def _refuse_unknown(stack: Stack, hosts: Collection[str]) -> None:
+    from infra.config import nearest
+
+    known = [host.name for host in stack.plan.hosts]
+    for name in hosts:
+        if name not in known:
+            raise MaiaError(f"no host {name!r}", where="--adopt", mend=nearest(name, known))
+
+
+def apply(
+    stack: Stack, engine: Engine, progress: Progress, *, thorough: bool = False, adopt: Collection[str] = ()
+) -> Outcome:
     """The engine's turn, after what the state does not know was put right; then all parts must be healthy."""
     from infra import health, leftovers
 
@@ -100,7 +116,7 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
             leftovers.remove_unknown(stack.name, known, say)
         _revive(stack, say)
         try:
-            outcome = engine.up(say)
+            outcome = engine.up(say, thorough=thorough, adopt=adopt)
         finally:
             leftovers.end_exchanges(stack.plan, say, well=True)
     if stack.plan.running:
@@ -155,6 +171,8 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
     changed = ", ".join(f"{count} {what}" for what, count in sorted(outcome.counts.items()) if what != "same")
     common.show(progress.table())
     print(f"\nchanges: {changed or 'none'}")
+    for note in outcome.notes:
+        print(f"host:    {note}")
     for container in plan.containers:
         for port in container.published:
             print(f"listens: {port.address}:{port.port} ({container.part})")

@@ -14,6 +14,7 @@ from infra import authority, credentials
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
 from infra.components.files import Files
+from infra.components.host import Host
 from infra.components.part import Context, Part
 from infra.components.store import Bucket, Policy, StoreLogin
 from infra.errors import MaiaError
@@ -32,9 +33,10 @@ def declare(plan: Plan, site: Site) -> None:
     found |= {name: value for name in authority.OPTIONAL if (value := config.get_secret(name))}
     secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(**found)
     secrets.apply(_refuse_weak)
+    hosts = {host.name: Host(host, site=site, stack=plan.stack, secrets=secrets) for host in plan.hosts}
     if plan.running:
         _check_images(plan)
-        _Appliance(plan, site, secrets, found.get(authority.STAMP))
+        _Appliance(plan, site, secrets, found.get(authority.STAMP), hosts.get(plan.on))
     pulumi.export("origin", plan.origin)
     pulumi.export("running", plan.running)
     pulumi.export("plan", plan.hash)
@@ -59,9 +61,15 @@ def _check_images(plan: Plan) -> None:
 
 class _Appliance:
     def __init__(
-        self, plan: Plan, site: Site, secrets: pulumi.Output[Mapping[str, str]], stamp: pulumi.Output[str] | None
+        self,
+        plan: Plan,
+        site: Site,
+        secrets: pulumi.Output[Mapping[str, str]],
+        stamp: pulumi.Output[str] | None,
+        ground: Host | None,
     ) -> None:
         self.plan, self.site, self.secrets = plan, site, secrets
+        self.ground = ground
         self.context = Context(
             plan=plan,
             site=site,
@@ -99,7 +107,9 @@ class _Appliance:
                     "com.docker.network.bridge.inhibit_ipv4": str(not network.machine_address).lower(),
                 },
                 labels=[docker.NetworkLabelArgs(label="maia.stack", value=self.plan.stack)],
-                opts=pulumi.ResourceOptions(delete_before_replace=True),
+                opts=pulumi.ResourceOptions(
+                    delete_before_replace=True, depends_on=[self.ground] if self.ground else None
+                ),
             )
             for network in self.plan.networks
         }
