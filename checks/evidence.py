@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from checks import baselines
 from infra import atomic
 from infra.errors import MaiaError
 from infra.plan import Plan
@@ -56,20 +55,6 @@ class Waiver:
         return self.expires >= today and (fnmatchcase(check, pattern) or fnmatchcase(key, pattern))
 
 
-@cache
-def controls() -> Mapping[str, tuple[str, ...]]:
-    """Control ids by ``subject.rule``, from ``controls.yaml``."""
-    document = yaml.safe_load((HERE / "controls.yaml").read_text())
-    return {key: tuple(ids) for key, ids in document["checks"].items()}
-
-
-@cache
-def titles() -> Mapping[str, str]:
-    """What each control id asks for."""
-    found: dict[str, str] = yaml.safe_load((HERE / "controls.yaml").read_text())["controls"]
-    return found
-
-
 def waivers(*files: Path) -> list[Waiver]:
     """The waivers of all ``files`` that exist.
 
@@ -110,9 +95,36 @@ def report(plan: Plan, host: str, engine: str, rows: list[Row], began: datetime)
             for deviation in container.deviations
         ],
         "counts": counts(rows),
-        "controls": {control: title for control, title in titles().items() if any(control in r.controls for r in rows)},
+        "baselines": standing(rows, began.date()),
         "checks": [dataclasses.asdict(row) for row in rows],
     }
+
+
+def standing(rows: list[Row], today: date) -> list[dict[str, Any]]:
+    """Where each control of each baseline stands; those of another release than a server's are left out."""
+    outcomes: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for control in row.controls:
+            outcomes.setdefault(control, {}).setdefault(row.outcome, []).append(row.check)
+    found = []
+    for baseline in baselines.baselines():
+        controls = [
+            {
+                "id": control.id,
+                "title": control.title,
+                "level": control.level,
+                "state": baselines.state(control, outcomes.get(control.id, ()), today),
+                "words": control.manual or control.planned or (control.waiver.reason if control.waiver else ""),
+                "waiver": dataclasses.asdict(control.waiver) if control.waiver else None,
+                "checks": outcomes.get(control.id, {}),
+            }
+            for control in baseline.controls
+        ]
+        found.append(
+            {"name": baseline.name, "title": baseline.title, "version": baseline.version, "source": baseline.source,
+             "controls": controls}
+        )  # fmt: skip
+    return found
 
 
 def counts(rows: list[Row]) -> dict[str, int]:
