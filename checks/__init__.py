@@ -90,7 +90,9 @@ def run(
     rows = _rows(spec, say)
     if not rows:
         raise MaiaError(
-            f"no check matches {keyword or control or host or f'level {level}'!r}", where="maia check", mend="maia check --all lists them"
+            f"no check matches {keyword or control or host or f'level {level}'!r}",
+            where="maia check",
+            mend="maia check --all lists them",
         )
     return Result(
         rows=tuple(rows),

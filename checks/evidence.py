@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
@@ -48,6 +49,8 @@ class Waiver:
     """A check or ``subject.rule``; ``*`` stands for anything."""
     reason: str
     expires: date
+    owner: str = ""
+    """Who accepts it."""
 
     def covers(self, check: str, key: str, today: date) -> bool:
         # Brackets are part of a check's name here, not a set of characters.
@@ -66,19 +69,22 @@ def waivers(*files: Path) -> list[Waiver]:
         for number, entry in enumerate((yaml.safe_load(file.read_text()) or []) if file.exists() else [], 1):
             try:
                 check, reason, expires = entry["check"], entry["reason"], entry["expires"]
-                if set(entry) != {"check", "reason", "expires"} or not (check and reason and type(expires) is date):
+                known = {"check", "reason", "expires", "owner"}
+                if not known.issuperset(entry) or not (check and reason and type(expires) is date):
                     raise ValueError
             except (KeyError, TypeError, ValueError):
                 raise MaiaError(
-                    f"waiver {number} needs check, reason and expires (a date), and nothing else",
+                    f"waiver {number} needs check, reason and expires (a date), may say its owner, and nothing else",
                     where=str(file),
                     mend="correct it",
                 ) from None
-            found.append(Waiver(check=check, reason=reason, expires=expires))
+            found.append(Waiver(check=check, reason=reason, expires=expires, owner=str(entry.get("owner", ""))))
     return found
 
 
-def report(plan: Plan, host: str, engine: str, rows: list[Row], began: datetime) -> dict[str, Any]:
+def report(
+    plan: Plan, host: str, engine: str, rows: list[Row], began: datetime, accepted: Sequence[Waiver] = ()
+) -> dict[str, Any]:
     """The evidence as plain data."""
     return {
         "stack": plan.stack,
@@ -88,6 +94,7 @@ def report(plan: Plan, host: str, engine: str, rows: list[Row], began: datetime)
         "plan": plan.hash,
         "docker": engine,
         "images": {container.part: container.image_id for container in plan.containers},
+        "waivers": [dataclasses.asdict(waiver) for waiver in accepted],
         "absent": [dataclasses.asdict(absent) for absent in plan.absent],
         "deviations": [
             {"part": container.part, **dataclasses.asdict(deviation)}

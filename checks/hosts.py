@@ -93,7 +93,9 @@ def look(name: str, server: Server | None, ask: Mapping[str, Iterable[str]]) -> 
     return HostFacts(name=name, facts=found["facts"], commands=found["commands"])
 
 
-def look_all(servers: Mapping[str, Server | None], ask: Mapping[str, Iterable[str]]) -> dict[str, HostFacts | MaiaError]:
+def look_all(
+    servers: Mapping[str, Server | None], ask: Mapping[str, Iterable[str]]
+) -> dict[str, HostFacts | MaiaError]:
     """The same of several, side by side; of one that cannot be looked at, why."""
 
     def each(name: str) -> HostFacts | MaiaError:

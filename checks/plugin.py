@@ -268,13 +268,14 @@ class Plugin:
     def write_report(self) -> None:
         """Put the evidence of a run of all checks into the site folder."""
         plan, host = self._spec.plan, platform.node()
-        document = evidence.report(plan, host, self._subject.facts.engine, self.rows, self._began)
+        document = evidence.report(plan, host, self._subject.facts.engine, self.rows, self._began, self._waivers)
         looked = {name: found for name, found in self._subject.hosts.items() if isinstance(found, hosts.HostFacts)}
         document["hosts"] = {name: found.facts["os"] for name, found in looked.items()}
         folder = self._spec.site.evidence(plan.stack)
         evidence.write_report(folder, document)
         commands = {name: list(found.commands) for name, found in looked.items()}
         evidence.write(folder / "commands.json", json.dumps(commands, indent=2) + "\n")
+        evidence.write(folder / "plan.json", plan.json())
 
 
 def waiver_files(site: Site) -> tuple[Path, ...]:

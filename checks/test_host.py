@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from checks import hostrules
-from checks.hostrules import Seen
 from checks.hosts import HostFacts
 from checks.plugin import Case, Expect, cases
+from checks.seen import Seen
 from infra.errors import MaiaError
 from infra.plan import Host, Plan
 

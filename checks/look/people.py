@@ -46,7 +46,7 @@ def accounts(ask: Ask) -> Any:
             }
             for row in users
         ],
-        "groups": {row[0]: {"gid": int(row[2]), "members": [name for name in row[3].split(",") if name]} for row in groups},
+        "groups": {row[0]: {"gid": int(row[2]), "members": row[3].split(",") if row[3] else []} for row in groups},
         "twice": sorted(
             f"{what} {value}"
             for what, values in (
@@ -115,7 +115,9 @@ def pam(ask: Ask) -> Any:
     }
     stacked = [line.split() for each in found.values() for line in each]
     for name, files in MODULES.items():
-        told = [word for words in stacked if f"pam_{name}.so" in words for word in words[words.index(f"pam_{name}.so") :]]
+        told = [
+            word for words in stacked if f"pam_{name}.so" in words for word in words[words.index(f"pam_{name}.so") :]
+        ]
         arguments = (word.partition("=")[::2] for word in told[1:])
         found[name] = settings(*files) | {key: value or "yes" for key, value in arguments}
     return found
@@ -128,8 +130,7 @@ def sudo(ask: Ask) -> Any:
     return {
         "valid": "parsed OK" in checked and "error" not in checked,
         "lines": [
-            " ".join(line.split())
-            for line in lines("etc/sudoers", *(f"etc/sudoers.d/{name}" for name in read_by_it))
+            " ".join(line.split()) for line in lines("etc/sudoers", *(f"etc/sudoers.d/{name}" for name in read_by_it))
         ],
     }
 

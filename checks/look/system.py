@@ -123,8 +123,11 @@ def disks(ask: Ask) -> Any:
 def gpu(ask: Ask) -> Any:
     """Cards of NVIDIA, and what is there to use them; no more than the first where there is none."""
     devices = Path("/sys/bus/pci/devices")
-    cards = [path.parent.name for path in devices.glob("*/vendor")
-             if path.read_text().strip() == "0x10de" and (path.parent / "class").read_text().startswith("0x03")]  # fmt: skip
+    cards = [
+        path.parent.name
+        for path in devices.glob("*/vendor")
+        if path.read_text().strip() == "0x10de" and (path.parent / "class").read_text().startswith("0x03")
+    ]
     if not cards:
         return {"cards": []}
     said = run("nvidia-smi", "--query-gpu=driver_version,persistence_mode", "--format=csv,noheader")

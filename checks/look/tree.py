@@ -27,7 +27,7 @@ def _name(of: Any, number: int) -> str:
 
 def files(ask: Ask) -> Any:
     """By path asked for (``*`` stands for anything in a folder): ``0644 root root``."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for pattern in ask["files"]:
         for path in ROOT.glob(pattern.lstrip("/")):
             each = path.stat()
@@ -55,7 +55,7 @@ def scan(ask: Ask) -> Any:
             found["unsticky"].append(path)
         if each.st_uid not in users or each.st_gid not in groups:
             found["orphan"].append(path)
-        if stat.S_ISREG(mode) and (mode & stat.S_ISUID or mode & stat.S_ISGID and mode & stat.S_IXGRP):
+        if stat.S_ISREG(mode) and (mode & stat.S_ISUID or (mode & stat.S_ISGID and mode & stat.S_IXGRP)):
             found["raised"].append(path)
         if path.startswith("/var/log/") and stat.S_ISREG(mode) and _shown(path, mode):
             found["logs"].append(f"{mode & 0o7777:04o} {path}")
