@@ -73,7 +73,7 @@ def test_every_control_has_a_check_or_says_who_looks_what_is_to_come_or_why_not(
 
 
 def test_every_rule_has_a_mutation_or_a_reason_for_having_none(planned: Planned) -> None:
-    outside = planned({"gateway": CERTIFIED, "backup": AWAY})
+    outside = planned({"gateway": CERTIFIED, "backup": AWAY})  # servers: test_host_checks.py
     plans = (planned({"apps": {"notes": APP}, "gateway": {"http": 8080}}), outside)
     red_once = set().union(*(expected for expected, _ in MUTATIONS.values()))
     rules = {

@@ -1,0 +1,142 @@
+"""A server is compared with what baselines ask for, in one trip; and each check of it can fail.
+
+Changes are made, and looked at, past ssh and sudo, which some of them break. What a test host cannot show, its kernel
+being shared, is changed in the facts instead: ``tests/unit/test_host_checks.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks import hostrules, hosts, wishes
+from checks.hostrules import RULES, WISHES, Verdict
+from checks.hosts import HostFacts
+from checks.seen import Seen
+from infra import converge
+from infra.config import parse
+from infra.errors import MaiaError
+from infra.plan import Plan, build
+from infra.ssh import Server
+from tests.roles import Target
+from tests.system.host_changes import ALSO, CHANGES, LAB, MEANS, SPOILED, UNDO, spoiled
+from tests.unit.conftest import MACHINE, images
+
+ROLES = ("base", "users", "firewall", "hardening", "audit", "updates", "docker", "ssh", "metrics")
+TOLD: Mapping[str, Mapping[str, Any]] = {"docker": {"docker_hardened": True}}
+KEPT_BY_WAIVER = ("audit.immutable",)
+"""Red on a server as the roles make it, and waived."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The test host as a server of a plan."""
+
+    plan: Plan
+    server: Server
+
+    def sh(self, script: str, given: str = "") -> str:
+        """What root's shell says, past ssh and sudo."""
+        return self._inside("bash", "-euc", script, given=given)
+
+    def look(self, rules: tuple[str, ...]) -> dict[str, Verdict]:
+        """What becomes of these rules."""
+        chosen = [rule for rule in rules if rule in WISHES]
+        sections = {section for rule in rules if rule in RULES for section in RULES[rule].sections}
+        extra = {**hostrules.EXTRA, "sections": sections | {str(WISHES[rule].fact[0]) for rule in chosen}}
+        said = self._inside("/usr/bin/python3", "-I", "-", given=hosts.program(wishes.ask(extra, set())))
+        return self.judge(HostFacts(name="lab", facts=json.loads(said)["facts"]), rules)
+
+    def judge(self, facts: HostFacts, rules: tuple[str, ...]) -> dict[str, Verdict]:
+        seen = Seen(self.plan, self.plan.hosts[0], facts)
+        return {rule: hostrules.judge(rule, seen) for rule in rules}
+
+    def _inside(self, *words: str, given: str = "") -> str:
+        command = ["docker", "exec", "--interactive", self.server.name, *words]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def machine(host: Target) -> Machine:
+    """A server as the roles make it."""
+    assert isinstance(host.on, Server)
+    host.together({role: TOLD.get(role, {}) for role in ROLES if (converge.ROLES / role / "meta").is_dir()})
+    values = {"maia:hosts": {"lab": {"address": "192.0.2.1", "login": host.on.user, "kernel": "shared"}}}
+    return Machine(build("local", parse("local", values), MACHINE, images()), host.on)
+
+
+@pytest.fixture(scope="module")
+def before(machine: Machine) -> dict[str, Verdict]:
+    """What became of every rule before anything was changed."""
+    return machine.look(hostrules.names())
+
+
+def test_a_server_is_looked_at_in_one_trip_and_compared_with_more_than_150_wishes(machine: Machine) -> None:
+    found = hosts.look("lab", machine.server, wishes.ask(hostrules.EXTRA))
+    verdicts = machine.judge(found, hostrules.names())
+    assert sum(not verdict.missing for verdict in verdicts.values()) > 150
+    assert {verdicts[rule].missing for rule in verdicts if rule.startswith("modules.")} == {
+        "not provable here: its kernel is shared"
+    }
+    assert any(each["command"].startswith("sshd") and each["code"] == 0 for each in found.commands)
+    assert "$y$" not in json.dumps(found.facts) + json.dumps(list(found.commands))
+
+
+def test_a_server_that_is_not_the_pinned_one_or_lets_nobody_in_is_said_in_a_line(
+    machine: Machine, tmp_path: Path
+) -> None:
+    ask = {"sections": {"os"}}
+    (tmp_path / "known").write_text("")
+    with pytest.raises(MaiaError, match="has another host key than the pinned one"):
+        hosts.look("lab", dataclasses.replace(machine.server, known=tmp_path / "known"), ask)
+    with pytest.raises(MaiaError, match="does not let us in"):
+        hosts.look("lab", dataclasses.replace(machine.server, user="nobody"), ask)
+
+
+QUICK = ("account.uid-zero", "files.shadow", "packages.telnet", "sshd.permitrootlogin", "tree.raised")
+"""Run each time, and green on a bare server too; the others with --full."""
+
+
+@pytest.mark.parametrize(
+    "rule", [rule if rule in QUICK else pytest.param(rule, marks=pytest.mark.long) for rule in sorted(LAB)]
+)
+def test_a_change_turns_just_its_check_red(machine: Machine, before: dict[str, Verdict], rule: str) -> None:
+    if rule in KEPT_BY_WAIVER:
+        pytest.skip("red as the roles make it, and waived")
+    assert before[rule].holds, f"red before: {before[rule]}"
+    group = tuple(each for each in before if each.partition(".")[0] == rule.partition(".")[0])
+    try:
+        if rule in SPOILED:
+            _spoil(machine, rule)
+        else:
+            machine.sh(MEANS + CHANGES[rule])
+        after = machine.look(group)
+    finally:
+        machine.sh(UNDO)
+    red = {each for each in group if before[each].holds and not after[each].holds}
+    assert red == {rule} | ALSO.get(rule, set()), {each: after[each] for each in red}
+
+
+def _spoil(machine: Machine, rule: str) -> None:
+    """Change each line that the rule asks for."""
+    folder, edit = SPOILED[rule], spoiled(WISHES[rule])
+    for path in machine.sh(f"find {folder} -type f").split():
+        text = machine.sh(f"cat {path}")
+        changed = "".join(map(edit, text.splitlines(keepends=True)))
+        if changed != text:
+            machine.sh(MEANS + f"keep {path}; cat > {path}", given=changed)
+
+
+@pytest.mark.long
+def test_after_all_of_them_the_server_is_as_it_was(machine: Machine, before: dict[str, Verdict]) -> None:
+    after = machine.look(hostrules.names())
+    assert [rule for rule in before if after[rule].holds != before[rule].holds] == []
