@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from checks import baselines
+from checks.baselines import Baseline
 from infra import atomic
 from infra.errors import MaiaError
 from infra.plan import Plan
@@ -83,9 +84,22 @@ def waivers(*files: Path) -> list[Waiver]:
 
 
 def report(
-    plan: Plan, host: str, engine: str, rows: list[Row], began: datetime, accepted: Sequence[Waiver] = ()
+    plan: Plan,
+    host: str,
+    engine: str,
+    rows: list[Row],
+    began: datetime,
+    accepted: Sequence[Waiver] = (),
+    servers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The evidence as plain data."""
+    """The evidence as plain data.
+
+    Args:
+        accepted: what is waived.
+        servers: by name, which Debian each of them says it is.
+    """
+    releases = {f"cis-debian-{each['version']}" for each in (servers or {}).values()}
+    asked = [each for each in baselines.baselines() if "debian" not in each.name or each.name in releases]
     return {
         "stack": plan.stack,
         "host": host,
@@ -102,19 +116,20 @@ def report(
             for deviation in container.deviations
         ],
         "counts": counts(rows),
-        "baselines": standing(rows, began.date()),
+        "hosts": dict(servers or {}),
+        "baselines": standing(asked, rows, began.date()),
         "checks": [dataclasses.asdict(row) for row in rows],
     }
 
 
-def standing(rows: list[Row], today: date) -> list[dict[str, Any]]:
-    """Where each control of each baseline stands; those of another release than a server's are left out."""
+def standing(asked: Sequence[Baseline], rows: list[Row], today: date) -> list[dict[str, Any]]:
+    """Where each control of the baselines stands."""
     outcomes: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         for control in row.controls:
             outcomes.setdefault(control, {}).setdefault(row.outcome, []).append(row.check)
     found = []
-    for baseline in baselines.baselines():
+    for baseline in asked:
         controls = [
             {
                 "id": control.id,

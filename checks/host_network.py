@@ -17,7 +17,8 @@ def _dropped(hook: str) -> Judge:
 
     def judge(seen: Seen) -> tuple[Any, Any]:
         families = {chain["family"] for chain in seen.chains(hook) if chain.get("policy") == "drop"}
-        return "inet" in families or {"ip", "ip6"} <= families, True
+        holds = "inet" in families or {"ip", "ip6"} <= families
+        return "dropped" if holds else "let through", "dropped"
 
     return judge
 

@@ -268,9 +268,10 @@ class Plugin:
     def write_report(self) -> None:
         """Put the evidence of a run of all checks into the site folder."""
         plan, host = self._spec.plan, platform.node()
-        document = evidence.report(plan, host, self._subject.facts.engine, self.rows, self._began, self._waivers)
         looked = {name: found for name, found in self._subject.hosts.items() if isinstance(found, hosts.HostFacts)}
-        document["hosts"] = {name: found.facts["os"] for name, found in looked.items()}
+        servers = {name: found.facts["os"] for name, found in looked.items()}
+        engine = self._subject.facts.engine
+        document = evidence.report(plan, host, engine, self.rows, self._began, self._waivers, servers)
         folder = self._spec.site.evidence(plan.stack)
         evidence.write_report(folder, document)
         commands = {name: list(found.commands) for name, found in looked.items()}

@@ -48,7 +48,7 @@ LOGIN = {
     "umask": "put /etc/profile.d/zz-a.sh <<< 'umask 000'",
     "umask-new": "edit 's/^UMASK.*/UMASK 022/' /etc/login.defs",
 }
-QUALITY = {"characters": "difok = 0", "classes": "minclass = 1", "dictionary": "dictcheck = 0",
+QUALITY = {"characters": "difok = 0", "dictionary": "dictcheck = 0",
            "enforced": "enforcing = 0", "length": "minlen = 6", "repeats": "maxrepeat = 0",
            "sequences": "maxsequence = 0"}  # fmt: skip
 PAM = {
@@ -198,7 +198,7 @@ def _changes() -> Iterator[tuple[str, str]]:
                 yield wish.rule, f"put /etc/ssh/sshd_config.d/00-0.conf 600 <<< '{line}'"
             case "sysctl" if wish.needs != "kernel":
                 yield wish.rule, _sysctl(wish)
-            case "packages":
+            case "packages" if wish.needs != "kernel":
                 yield wish.rule, _package(wish)
             case "files" if wish.needs != "kernel":
                 yield wish.rule, _file(wish)
@@ -251,8 +251,20 @@ FACTS = tuple(rule for rule in hostrules.names() if rule not in LAB)
 
 def how(rule: str) -> str:
     """For the table of docs: where and how the check was turned red."""
+    group, _, name = rule.partition(".")
+    if rule not in LAB:
+        return "in the facts"
     if rule in SPOILED:
-        return f"test host: the lines in {SPOILED[rule]} are spoiled"
-    if rule in CHANGES:
-        return f"test host: `{' '.join(CHANGES[rule].split())[:90].replace('|', '¦').replace('`', '')}`"
-    return "in the facts"
+        return f"test host: lines in `{SPOILED[rule]}`"
+    match group:
+        case "sshd" if name in SSHD:
+            return f"test host: `{name} {SSHD[name]}`"
+        case "sysctl":
+            return f"test host: `{CHANGES[rule].rpartition('; ')[2]}`"
+        case "packages":
+            return f"test host: the package {'gone' if 'present' in WISHES[rule].asked else 'there'}"
+        case "files":
+            return "test host: `chmod o+w`"
+    script = CHANGES[rule].split("; ")
+    said = next(" ".join(each.split()) for each in script if not each.startswith(("keep", "undo", "mkdir")))
+    return f"test host: `{said[:60].replace('|', '¦').replace('`', '')}`"
