@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from checks import hostrules, hosts, wishes
 from checks.hostrules import RULES, WISHES, Verdict
 from checks.hosts import HostFacts
 from checks.seen import Seen
-from infra import converge
+from infra import cli, converge
 from infra.config import parse
 from infra.errors import MaiaError
 from infra.plan import Plan, build
+from infra.site import Site
 from infra.ssh import Server
 from tests.roles import Target
 from tests.system.host_changes import ALSO, CHANGES, LAB, MEANS, SPOILED, UNDO, spoiled
@@ -48,10 +52,10 @@ class Machine:
 
     def look(self, rules: tuple[str, ...]) -> dict[str, Verdict]:
         """What becomes of these rules."""
-        chosen = [rule for rule in rules if rule in WISHES]
+        groups = {rule.partition(".")[0] for rule in rules}
         sections = {section for rule in rules if rule in RULES for section in RULES[rule].sections}
-        extra = {**hostrules.EXTRA, "sections": sections | {str(WISHES[rule].fact[0]) for rule in chosen}}
-        said = self._inside("/usr/bin/python3", "-I", "-", given=hosts.program(wishes.ask(extra, set())))
+        ask = wishes.ask({**hostrules.EXTRA, "sections": sections}, groups)
+        said = self._inside("/usr/bin/python3", "-I", "-", given=hosts.program(ask))
         return self.judge(HostFacts(name="lab", facts=json.loads(said)["facts"]), rules)
 
     def judge(self, facts: HostFacts, rules: tuple[str, ...]) -> dict[str, Verdict]:
@@ -140,3 +144,32 @@ def _spoil(machine: Machine, rule: str) -> None:
 def test_after_all_of_them_the_server_is_as_it_was(machine: Machine, before: dict[str, Verdict]) -> None:
     after = machine.look(hostrules.names())
     assert [rule for rule in before if after[rule].holds != before[rule].holds] == []
+
+
+def test_the_command_checks_one_server_alone(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the user that is there once a server was taken over, and with no secret of the stack."""
+    machine.sh(
+        "id maia || useradd --create-home maia; cp -a /home/deploy/.ssh /home/maia/; chown -R maia: /home/maia/.ssh;"
+        "echo 'maia ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/maia; chmod 440 /etc/sudoers.d/maia;"
+        "echo 'AllowUsers maia' > /etc/ssh/sshd_config.d/99-maia.conf; systemctl reload ssh"
+    )
+    site = Site(tmp_path / "site")
+    known = site.known("local", "lab")
+    known.parent.mkdir(parents=True)
+    known.write_text(machine.server.known.read_text().replace(machine.server.name, "lab"))
+    shutil.copy(machine.server.key, site.key)
+    server = {"address": machine.server.address, "kernel": "shared"}
+    site.stack_file("local").parent.mkdir()
+    site.stack_file("local").write_text(yaml.safe_dump({"config": {"maia:version": 1, "maia:hosts": {"lab": server}}}))
+    monkeypatch.setenv("MAIA_SITE", str(site.root))
+    cli.main(["check", "--host", "lab", "--all"])
+    said = capsys.readouterr().out
+    assert len(re.findall(r"passed +│ host\[lab-", said)) > 100
+    assert re.search(r"passed +│ host\[lab-reached\]", said)
+    assert "not provable here: its kernel is shared" in said
+    assert cli.main(["check", "--host", "lab", "--control", "cis-debian-13-5.1.23"]) == 0
+    assert "checks:  2 passed" in capsys.readouterr().out
+    assert cli.main(["check", "--host", "lb"]) == 1
+    assert "no server 'lb' (did you mean 'lab'?)" in capsys.readouterr().err
