@@ -166,12 +166,13 @@ def table(result: Result, *, everything: bool = False) -> Table:
             if everything or row.outcome != "passed":
                 found = row.reason or ("" if row.observed is None else str(row.observed))
                 shown.add_row(_mark(row.outcome), Text(row.check), Text(found), Text(" ".join(row.controls)))
-    for container in result.plan.containers:
-        for deviation in container.deviations:
-            what = f"{container.part}: {deviation.field} {deviation.value}"
-            shown.add_row(Text("planned", "yellow"), Text(what), Text(deviation.reason), "")
-    for part, reason in result.plan.absences():
-        shown.add_row(Text("absent", "yellow"), Text(part), Text(reason), "")
+    if set(subjects) != {hosts.SUBJECT}:
+        for container in result.plan.containers:
+            for deviation in container.deviations:
+                what = f"{container.part}: {deviation.field} {deviation.value}"
+                shown.add_row(Text("planned", "yellow"), Text(what), Text(deviation.reason), "")
+        for part, reason in result.plan.absences():
+            shown.add_row(Text("absent", "yellow"), Text(part), Text(reason), "")
     return shown
 
 

@@ -139,6 +139,7 @@ def standing(asked: Sequence[Baseline], rows: list[Row], today: date) -> list[di
                 "words": control.manual or control.planned or (control.waiver.reason if control.waiver else ""),
                 "waiver": dataclasses.asdict(control.waiver) if control.waiver else None,
                 "checks": outcomes.get(control.id, {}),
+                "skipped": sorted({r.reason for r in rows if r.outcome == "skipped" and control.id in r.controls}),
             }
             for control in baseline.controls
         ]
