@@ -141,6 +141,10 @@ UNITS = {
     "updates": "systemctl disable -q apt-daily-upgrade.timer; undo systemctl enable -q apt-daily-upgrade.timer",
 }
 SUDO = {
+    **{
+        name: f"for f in /etc/sudoers /etc/sudoers.d/*; do edit '/^Defaults.*{word}/d' $f; done"
+        for name, word in {"log": "(logfile|syslog)", "terminal": "use_pty", "timeout": "timestamp_timeout"}.items()
+    },
     "again": "put /etc/sudoers.d/zz-mutation 440 <<< 'Defaults !authenticate'",
     "password": "put /etc/sudoers.d/zz-mutation 440 <<< 'games ALL=(ALL) NOPASSWD: ALL'",
     "valid": "put /etc/sudoers.d/zz-mutation 440 <<< 'no such thing'",
@@ -157,10 +161,9 @@ def spoiled(wish: Wish) -> Callable[[str], str]:
     return edit
 
 
-LINES = {
-    "audit": "/etc/audit/rules.d",
-    "pam": "/etc/pam.d",
-    "sudo": "/etc/sudoers.d",
+LINES: Mapping[str, Callable[[Wish], str]] = {
+    "audit": lambda wish: "/etc/audit/rules.d",
+    "pam": lambda wish: f"/etc/pam.d/{wish.fact[1]}",
 }
 """Where the lines are that wishes of a group ask for."""
 
@@ -239,11 +242,11 @@ def _changes() -> Iterator[tuple[str, str]]:
 CHANGES: Mapping[str, str] = dict(_changes())
 """Rule to what a shell of root's does in a test host."""
 SPOILED: Mapping[str, str] = {
-    rule: LINES[wish.group]
+    rule: LINES[wish.group](wish)
     for rule, wish in WISHES.items()
     if rule not in CHANGES and wish.needs != "kernel" and "some" in wish.asked and wish.group in LINES
 }
-"""Rule to the folder whose lines it is about; `spoiled` says how they are changed."""
+"""Rule to the file or folder whose lines it is about; `spoiled` says how they are changed."""
 LAB = {*CHANGES, *SPOILED}
 FACTS = tuple(rule for rule in hostrules.names() if rule not in LAB)
 """Rules that a test host cannot show: they are changed in the facts instead."""
