@@ -24,11 +24,13 @@ Planned = Callable[..., Plan]
 SAMPLES: dict[str, tuple[Any, Any]] = {
     "audit.backlog": (["audit_backlog_limit=8192"], ["audit_backlog_limit=64"]),
     "audit.boot": (["audit=1"], ["quiet"]),
+    "audit.immutable": (["-e 2"], ["-e 1"]),
     "docker.seccomp": (["name=seccomp,profile=builtin"], ["name=apparmor"]),
     "login.timeout": ("900", "0"),
     "systemd.time-servers": ("192.0.2.1", ""),
     "units.apparmor": ("enabled active", "disabled inactive"),
     "units.auditd": ("enabled active", "enabled failed"),
+    "units.cron": ("enabled active", "disabled inactive"),
     "units.journal-remote": ("disabled inactive", "enabled active"),
     "units.journald": ("static active", "static inactive"),
     "units.ssh": ("enabled active", "enabled inactive"),
