@@ -6,6 +6,7 @@ What a change in a test host is made of is a shell script of root's; `keep` and 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 
 from checks import hostrules
@@ -152,21 +153,22 @@ SUDO = {
 }
 
 
-def spoiled(wish: Wish) -> Callable[[str], str]:
-    """An edit after which no line is any more like what the wish asks for."""
-    pattern = re.compile(wish.asked["some"])
-
-    def edit(line: str) -> str:
-        return str(pattern.sub(lambda found: f"{found[0][:-1]}_{found[0][-1]}", line))
-
-    return edit
-
-
 LINES: Mapping[str, Callable[[Wish], str]] = {
     "audit": lambda wish: "/etc/audit/rules.d",
     "pam": lambda wish: f"/etc/pam.d/{wish.fact[1]}",
 }
 """Where the lines are that wishes of a group ask for."""
+
+
+def _spoiled(wish: Wish) -> str:
+    """An edit after which no line is any more like what the wish asks for."""
+    python = (
+        "import re, sys; text = open(sys.argv[2]).read().splitlines(True); "
+        "spoil = lambda found: found[0][:-1] + '_' + found[0][-1]; "
+        "open(sys.argv[2], 'w').writelines(re.sub(sys.argv[1], spoil, line) for line in text)"
+    )
+    words = f"python3 -c {shlex.quote(python)} {shlex.quote(wish.asked['some'])} $f"
+    return f"for f in $(find {LINES[wish.group](wish)} -type f); do keep $f; {words}; done"
 
 
 def _sysctl(wish: Wish) -> str:
@@ -202,6 +204,8 @@ def _changes() -> Iterator[tuple[str, str]]:
                 yield wish.rule, f"put /etc/ssh/sshd_config.d/00-0.conf 600 <<< '{line}'"
             case "sysctl" if wish.needs != "kernel":
                 yield wish.rule, _sysctl(wish)
+            case "audit" | "pam" if "some" in wish.asked and wish.needs != "kernel" and wish.name != "immutable":
+                yield wish.rule, _spoiled(wish)
             case "packages" if wish.needs != "kernel":
                 yield wish.rule, _package(wish)
             case "files" if wish.needs != "kernel" and wish.where not in NOT_THERE:
@@ -242,14 +246,7 @@ def _changes() -> Iterator[tuple[str, str]]:
 
 CHANGES: Mapping[str, str] = dict(_changes())
 """Rule to what a shell of root's does in a test host."""
-SPOILED: Mapping[str, str] = {
-    rule: LINES[wish.group](wish)
-    for rule, wish in WISHES.items()
-    if rule not in CHANGES and wish.needs != "kernel" and "some" in wish.asked and wish.group in LINES
-    if rule != "audit.immutable"  # red as the roles make it, and waived
-}
-"""Rule to the file or folder whose lines it is about; `spoiled` says how they are changed."""
-LAB = {*CHANGES, *SPOILED}
+LAB = set(CHANGES)
 FACTS = tuple(rule for rule in hostrules.names() if rule not in LAB)
 """Rules that a test host cannot show: they are changed in the facts instead."""
 
@@ -259,9 +256,9 @@ def how(rule: str) -> str:
     group, _, name = rule.partition(".")
     if rule not in LAB:
         return "in the facts"
-    if rule in SPOILED:
-        return f"test host: lines in `{SPOILED[rule]}`"
     match group:
+        case "audit" | "pam" if "some" in WISHES[rule].asked:
+            return f"test host: lines in `{LINES[group](WISHES[rule])}`"
         case "sshd" if name in SSHD:
             return f"test host: `{name} {SSHD[name]}`"
         case "sysctl":

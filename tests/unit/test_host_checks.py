@@ -17,7 +17,7 @@ from checks.hosts import HostFacts
 from checks.seen import Seen
 from checks.wishes import Wish
 from infra.plan import HostRole, Plan
-from tests.system.host_changes import ALSO, FACTS, LAB, spoiled
+from tests.system.host_changes import ALSO, FACTS, LAB
 
 Planned = Callable[..., Plan]
 
@@ -121,12 +121,6 @@ def test_every_rule_is_changed_in_a_test_host_or_in_the_facts() -> None:
     assert not LAB & set(FACTS)
     assert set(ALSO) <= LAB
     assert {rule for also in ALSO.values() for rule in also} <= set(hostrules.names())
-
-
-def test_a_line_is_spoiled_so_that_it_is_no_longer_found() -> None:
-    for wish in WISHES.values():
-        if "some" in wish.asked and wish.rule.startswith("audit.watch-pass"):
-            assert not wish.holds([spoiled(wish)("-w /etc/passwd -p wa -k identity")])
 
 
 def test_what_needs_a_kernel_of_its_own_is_not_provable_on_a_shared_one(planned: Planned) -> None:
