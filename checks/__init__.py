@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import subprocess
@@ -15,8 +16,10 @@ from typing import IO, Any
 from rich.table import Table
 from rich.text import Text
 
+from checks import hosts
 from checks.evidence import Row, counts
 from checks.plugin import Spec
+from infra.config import nearest
 from infra.errors import MaiaError
 from infra.plan import Plan
 from infra.site import REPO
@@ -61,6 +64,8 @@ def run(
     secrets: Mapping[str, str] | None = None,
     control: str | None = None,
     keyword: str | None = None,
+    host: str | None = None,
+    level: int | None = None,
 ) -> Result:
     """Check the running stack against its plan; the evidence goes to the site folder.
 
@@ -68,25 +73,47 @@ def run(
         secrets: values of the stack's secrets by name; without them, what needs one is skipped and says so.
         control: only checks whose control ids begin with this.
         keyword: only checks that match this expression (pytest's ``-k``).
+        host: only this server of the plan, or ``local``, this machine, which is looked at in no other case.
+        level: only checks that speak to controls of this level or a lower one.
 
     Raises:
         MaiaError: not run as root, nothing matches, or the run itself broke.
     """
-    if os.geteuid() != 0:
+    if host is None and os.geteuid() != 0:
         raise MaiaError("looks into namespaces and sockets of the parts", where="maia check", mend="run it as root")
     began = time.monotonic()
-    spec = Spec(plan=stack.plan, site=stack.site, secrets=dict(secrets or {}), control=control, keyword=keyword)
+    plan = _with(stack.plan, host)
+    spec = Spec(
+        plan=plan, site=stack.site, secrets=dict(secrets or {}), control=control, keyword=keyword, host=host,
+        level=level, servers=hosts.servers(plan, stack.site),
+    )  # fmt: skip
     rows = _rows(spec, say)
     if not rows:
         raise MaiaError(
-            f"no check matches {keyword or control!r}", where="maia check", mend="maia check --all lists them"
+            f"no check matches {keyword or control or host or f'level {level}'!r}",
+            where="maia check",
+            mend="maia check --all lists them",
         )
     return Result(
         rows=tuple(rows),
-        plan=stack.plan,
+        plan=plan,
         seconds=time.monotonic() - began,
         evidence=stack.site.evidence(stack.name),
     )
+
+
+def _with(plan: Plan, host: str | None) -> Plan:
+    """The plan with the server that was asked for.
+
+    Raises:
+        MaiaError: there is none of that name.
+    """
+    known = [each.name for each in plan.hosts]
+    if host == hosts.HERE and host not in known:
+        return dataclasses.replace(plan, hosts=(hosts.here(),))
+    if host is not None and host not in known:
+        raise MaiaError(f"no server {host!r}", where="--host", mend=nearest(host, [*known, hosts.HERE]))
+    return plan
 
 
 def _rows(spec: Spec, say: Callable[[str], None]) -> list[Row]:
@@ -140,12 +167,13 @@ def table(result: Result, *, everything: bool = False) -> Table:
             if everything or row.outcome != "passed":
                 found = row.reason or ("" if row.observed is None else str(row.observed))
                 shown.add_row(_mark(row.outcome), Text(row.check), Text(found), Text(" ".join(row.controls)))
-    for container in result.plan.containers:
-        for deviation in container.deviations:
-            what = f"{container.part}: {deviation.field} {deviation.value}"
-            shown.add_row(Text("planned", "yellow"), Text(what), Text(deviation.reason), "")
-    for part, reason in result.plan.absences():
-        shown.add_row(Text("absent", "yellow"), Text(part), Text(reason), "")
+    if set(subjects) != {hosts.SUBJECT}:
+        for container in result.plan.containers:
+            for deviation in container.deviations:
+                what = f"{container.part}: {deviation.field} {deviation.value}"
+                shown.add_row(Text("planned", "yellow"), Text(what), Text(deviation.reason), "")
+        for part, reason in result.plan.absences():
+            shown.add_row(Text("absent", "yellow"), Text(part), Text(reason), "")
     return shown
 
 

@@ -29,7 +29,7 @@ def main() -> int:
     junit = folder / ".junit.xml.partial"
     arguments = ["-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), "--import-mode=importlib"]
     arguments += ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist", "-p", "no:testinfra", "-s"]
-    everything = spec.keyword is None and spec.control is None
+    everything = not any((spec.keyword, spec.control, spec.host, spec.level))
     if everything:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         arguments.append(f"--junitxml={junit}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from checks import baselines
+from checks.baselines import Baseline
 from infra import atomic
 from infra.errors import MaiaError
 from infra.plan import Plan
@@ -49,25 +50,13 @@ class Waiver:
     """A check or ``subject.rule``; ``*`` stands for anything."""
     reason: str
     expires: date
+    owner: str = ""
+    """Who accepts it."""
 
     def covers(self, check: str, key: str, today: date) -> bool:
         # Brackets are part of a check's name here, not a set of characters.
         pattern = self.check.replace("[", "[[]")
         return self.expires >= today and (fnmatchcase(check, pattern) or fnmatchcase(key, pattern))
-
-
-@cache
-def controls() -> Mapping[str, tuple[str, ...]]:
-    """Control ids by ``subject.rule``, from ``controls.yaml``."""
-    document = yaml.safe_load((HERE / "controls.yaml").read_text())
-    return {key: tuple(ids) for key, ids in document["checks"].items()}
-
-
-@cache
-def titles() -> Mapping[str, str]:
-    """What each control id asks for."""
-    found: dict[str, str] = yaml.safe_load((HERE / "controls.yaml").read_text())["controls"]
-    return found
 
 
 def waivers(*files: Path) -> list[Waiver]:
@@ -81,20 +70,36 @@ def waivers(*files: Path) -> list[Waiver]:
         for number, entry in enumerate((yaml.safe_load(file.read_text()) or []) if file.exists() else [], 1):
             try:
                 check, reason, expires = entry["check"], entry["reason"], entry["expires"]
-                if set(entry) != {"check", "reason", "expires"} or not (check and reason and type(expires) is date):
+                known = {"check", "reason", "expires", "owner"}
+                if not known.issuperset(entry) or not (check and reason and type(expires) is date):
                     raise ValueError
             except (KeyError, TypeError, ValueError):
                 raise MaiaError(
-                    f"waiver {number} needs check, reason and expires (a date), and nothing else",
+                    f"waiver {number} needs check, reason and expires (a date), may say its owner, and nothing else",
                     where=str(file),
                     mend="correct it",
                 ) from None
-            found.append(Waiver(check=check, reason=reason, expires=expires))
+            found.append(Waiver(check=check, reason=reason, expires=expires, owner=str(entry.get("owner", ""))))
     return found
 
 
-def report(plan: Plan, host: str, engine: str, rows: list[Row], began: datetime) -> dict[str, Any]:
-    """The evidence as plain data."""
+def report(
+    plan: Plan,
+    host: str,
+    engine: str,
+    rows: list[Row],
+    began: datetime,
+    accepted: Sequence[Waiver] = (),
+    servers: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The evidence as plain data.
+
+    Args:
+        accepted: what is waived.
+        servers: by name, which Debian each of them says it is.
+    """
+    releases = {f"cis-debian-{each['version']}" for each in (servers or {}).values()}
+    asked = [each for each in baselines.baselines() if "debian" not in each.name or each.name in releases]
     return {
         "stack": plan.stack,
         "host": host,
@@ -103,6 +108,7 @@ def report(plan: Plan, host: str, engine: str, rows: list[Row], began: datetime)
         "plan": plan.hash,
         "docker": engine,
         "images": {container.part: container.image_id for container in plan.containers},
+        "waivers": [dataclasses.asdict(waiver) for waiver in accepted],
         "absent": [dataclasses.asdict(absent) for absent in plan.absent],
         "deviations": [
             {"part": container.part, **dataclasses.asdict(deviation)}
@@ -110,9 +116,38 @@ def report(plan: Plan, host: str, engine: str, rows: list[Row], began: datetime)
             for deviation in container.deviations
         ],
         "counts": counts(rows),
-        "controls": {control: title for control, title in titles().items() if any(control in r.controls for r in rows)},
+        "hosts": dict(servers or {}),
+        "baselines": standing(asked, rows, began.date()),
         "checks": [dataclasses.asdict(row) for row in rows],
     }
+
+
+def standing(asked: Sequence[Baseline], rows: list[Row], today: date) -> list[dict[str, Any]]:
+    """Where each control of the baselines stands."""
+    outcomes: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for control in row.controls:
+            outcomes.setdefault(control, {}).setdefault(row.outcome, []).append(row.check)
+    found = []
+    for baseline in asked:
+        controls = [
+            {
+                "id": control.id,
+                "title": control.title,
+                "level": control.level,
+                "state": baselines.state(control, outcomes.get(control.id, ()), today),
+                "words": control.manual or control.planned or (control.waiver.reason if control.waiver else ""),
+                "waiver": dataclasses.asdict(control.waiver) if control.waiver else None,
+                "checks": outcomes.get(control.id, {}),
+                "skipped": sorted({r.reason for r in rows if r.outcome == "skipped" and control.id in r.controls}),
+            }
+            for control in baseline.controls
+        ]
+        found.append(
+            {"name": baseline.name, "title": baseline.title, "version": baseline.version, "source": baseline.source,
+             "controls": controls}
+        )  # fmt: skip
+    return found
 
 
 def counts(rows: list[Row]) -> dict[str, int]:

@@ -16,11 +16,13 @@ import pytest
 import urllib3
 from minio.error import MinioException
 
-from checks import evidence, facts, probing
+from checks import baselines, evidence, facts, hostrules, hosts, probing, wishes
 from checks.store import Store
 from infra.catalog.model import Zone
+from infra.errors import MaiaError
 from infra.plan import Plan
 from infra.site import Site
+from infra.ssh import Server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,12 @@ class Spec:
     secrets: Mapping[str, str] = field(repr=False)
     control: str | None
     keyword: str | None
+    host: str | None = None
+    """Only this server of the plan."""
+    level: int | None = None
+    """Only what speaks to controls of this level or a lower one."""
+    servers: Mapping[str, Server | None] = field(default_factory=dict)
+    """How each server of the plan is reached; None: it is this machine."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,12 @@ class Subject:
         return facts.gather(self.spec.plan)
 
     @cached_property
+    def hosts(self) -> dict[str, hosts.HostFacts | MaiaError]:
+        """By name; of one that cannot be looked at, why."""
+        wanted = {name: way for name, way in self.spec.servers.items() if self.spec.host in (None, name)}
+        return hosts.look_all(wanted, wishes.ask(hostrules.EXTRA))
+
+    @cached_property
     def store(self) -> Store:
         return Store(self.spec.plan, self.spec.site)
 
@@ -155,6 +169,10 @@ class Plugin:
     def _facts(self) -> facts.Facts:
         return self._subject.facts
 
+    @pytest.fixture(name="servers", scope="session")
+    def _servers(self) -> Mapping[str, hosts.HostFacts | MaiaError]:
+        return self._subject.hosts
+
     @pytest.fixture(name="probes", scope="session")
     def _probes(self) -> probing.Probes:
         return self._subject.probes
@@ -185,10 +203,14 @@ class Plugin:
         if item.get_closest_marker("skip"):  # the plan gives rise to no case
             return False
         subject, case = subject_and_case(item)
-        if not self._spec.plan.running and subject != "parts":
+        if not self._spec.plan.running and subject not in ("parts", hosts.SUBJECT):
             return False
-        control = self._spec.control
-        return control is None or any(id_.startswith(control) for id_ in controls_of(subject, case))
+        if self._spec.host is not None and (subject != hosts.SUBJECT or case.part != self._spec.host):
+            return False
+        asked, level = controls_of(subject, case), self._spec.level
+        if level is not None and not any((baselines.controls()[id_].level or 9) <= level for id_ in asked):
+            return False
+        return self._spec.control is None or any(id_.startswith(self._spec.control) for id_ in asked)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._say(f"{item.path.stem.removeprefix('test_')}: {len(self.rows)} of {len(item.session.items)} done")
@@ -197,7 +219,7 @@ class Plugin:
     def pytest_runtest_call(self) -> Generator[None, None, None]:
         try:
             return (yield)
-        except facts.NotThere as error:
+        except (facts.NotThere, hosts.Unseen) as error:
             fail(str(error))
 
     @pytest.hookimpl(wrapper=True)
@@ -217,9 +239,9 @@ class Plugin:
         self.rows.append(
             evidence.Row(
                 check=check,
-                host=platform.node(),
+                host=case.part if subject == hosts.SUBJECT else platform.node(),
                 part=case.part,
-                controls=controls_of(subject, case),
+                controls=self._controls(subject, case),
                 observed=expect.observed,
                 expected=expect.expected,
                 outcome=outcome,
@@ -228,6 +250,13 @@ class Plugin:
             )
         )
         return report
+
+    def _controls(self, subject: str, case: Case) -> tuple[str, ...]:
+        """Those that the check speaks to; of a server, without those of another release of Debian."""
+        asked = controls_of(subject, case)
+        if subject != hosts.SUBJECT:
+            return asked
+        return hosts.of_release(asked, self._subject.hosts[case.part])
 
     def _waiver(self, check: str, key: str) -> evidence.Waiver | None:
         today = datetime.now(UTC).date()
@@ -239,8 +268,15 @@ class Plugin:
     def write_report(self) -> None:
         """Put the evidence of a run of all checks into the site folder."""
         plan, host = self._spec.plan, platform.node()
-        document = evidence.report(plan, host, self._subject.facts.engine, self.rows, self._began)
-        evidence.write_report(self._spec.site.evidence(plan.stack), document)
+        looked = {name: found for name, found in self._subject.hosts.items() if isinstance(found, hosts.HostFacts)}
+        servers = {name: found.facts["os"] for name, found in looked.items()}
+        engine = self._subject.facts.engine
+        document = evidence.report(plan, host, engine, self.rows, self._began, self._waivers, servers)
+        folder = self._spec.site.evidence(plan.stack)
+        evidence.write_report(folder, document)
+        commands = {name: list(found.commands) for name, found in looked.items()}
+        evidence.write(folder / "commands.json", json.dumps(commands, indent=2) + "\n")
+        evidence.write(folder / "plan.json", plan.json())
 
 
 def waiver_files(site: Site) -> tuple[Path, ...]:
@@ -255,7 +291,7 @@ def subject_and_case(item: pytest.Item) -> tuple[str, Case]:
 
 
 def controls_of(subject: str, case: Case) -> tuple[str, ...]:
-    return evidence.controls().get(f"{subject}.{case.rule}", ())
+    return baselines.by_check().get(f"{subject}.{case.rule}", ())
 
 
 def _reason(report: pytest.TestReport) -> str:

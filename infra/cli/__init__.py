@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from infra.errors import MaiaError
 
 VERBS = (
-    "up", "plan", "preview", "drift", "status", "logs", "restart", "check", "doctor", "down", "destroy",
+    "up", "plan", "preview", "drift", "status", "logs", "restart", "check", "evidence", "doctor", "down", "destroy",
     "backup", "backups", "restore", "drill", "upgrade", "rollback", "maintain",
     "init", "host", "secrets", "images", "prune", "env", "support-bundle", "lab", "test",
 )  # fmt: skip

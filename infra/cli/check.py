@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from infra.cli import common
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", metavar="EXPRESSION", dest="keyword", help="only checks that match, as pytest's -k")
     parser.add_argument("--control", metavar="ID", help="only checks whose control ids begin with this")
+    parser.add_argument("--host", metavar="NAME", help="only this server of the stack, or local: this machine")
+    parser.add_argument("--level", type=int, choices=(1, 2), help="only checks of controls up to this level")
     parser.add_argument("--all", action="store_true", help="a line for every check")
 
 
@@ -24,10 +27,13 @@ def run(args: argparse.Namespace) -> int:
     from infra.progress import Progress
 
     stack = common.started(args)
+    chosen = {name: getattr(args, name) for name in ("keyword", "control", "host", "level")}
     with Progress() as progress:
+        if args.host:  # needs none of the stack's secrets
+            return report(_checked(stack, {}, progress, **chosen), everything=args.all)
         with progress.step("engine") as say:
-            engine = common.engine(stack, say)
-        result = verify(stack, engine, progress, keyword=args.keyword, control=args.control)
+            secrets = common.engine(stack, say).secrets()
+        result = _checked(stack, secrets, progress, **chosen)
     return report(result, everything=args.all)
 
 
@@ -35,10 +41,14 @@ def verify(
     stack: Stack, engine: Engine, progress: Progress, *, keyword: str | None = None, control: str | None = None
 ) -> Result:
     """Run the checks as a step of its own."""
+    return _checked(stack, engine.secrets(), progress, keyword=keyword, control=control)
+
+
+def _checked(stack: Stack, secrets: Mapping[str, str], progress: Progress, **chosen: Any) -> Result:
     import checks
 
     with progress.step("checks") as say:
-        return checks.run(stack, say=say, secrets=engine.secrets(), keyword=keyword, control=control)
+        return checks.run(stack, say=say, secrets=secrets, **chosen)
 
 
 def report(result: Result, *, everything: bool = False) -> int:

@@ -6,7 +6,7 @@ import argparse
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from infra.site import Site
 from infra.sizes import size as size
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from docker.models.containers import Container
     from rich.console import RenderableType
 
@@ -56,6 +57,19 @@ def engine(stack: Stack, say: Say) -> Engine:
     from infra.toolchain import pulumi
 
     return Engine(pulumi.prepare(say), stack.site, stack.name)
+
+
+def signing(stack: Stack, secrets: Mapping[str, str]) -> Ed25519PrivateKey:
+    """The key that the stack's evidence is signed with.
+
+    Raises:
+        MaiaError: the stack has none yet.
+    """
+    from infra import signature
+
+    if signature.SECRET not in secrets:
+        raise MaiaError("not made yet", where=f"secrets:{signature.SECRET}", mend=f"maia up --stack {stack.name}")
+    return signature.private(secrets[signature.SECRET])
 
 
 def running(stack: Stack, part: str, *, migration: bool = False) -> Container:

@@ -52,8 +52,7 @@ def _drill(args: argparse.Namespace) -> int:
         recovery.running(source)
         with progress.step("engine") as say:
             secrets = common.engine(source, say).secrets()
-        if signature.SECRET not in secrets:
-            raise MaiaError("not made yet", where=f"secrets:{signature.SECRET}", mend=f"maia up --stack {source.name}")
+        key = common.signing(source, secrets)
         restore.ready(progress)
         _clear(side, progress)
         with progress.step("archive") as say:
@@ -64,7 +63,7 @@ def _drill(args: argparse.Namespace) -> int:
                 _restore(made, side, Archive.of(source, secrets), progress)
             except (MaiaError, DockerException, OSError) as error:  # not Ctrl-C: one that was broken off says nothing
                 made.error = " ".join(str(error).split())
-            signature.sign(path, made.document(), signature.private(secrets[signature.SECRET]))
+            signature.sign(path, made.document(), key)
             _report(source, made, progress)
         finally:
             _clear(side, progress)
@@ -166,10 +165,7 @@ def _verify(args: argparse.Namespace) -> int:
         key = signature.read_key(args.key)
     else:
         stack = common.started(args)
-        secrets = common.engine(stack, lambda text: None).secrets()
-        if signature.SECRET not in secrets:
-            raise MaiaError("not made yet", where=f"secrets:{signature.SECRET}", mend=f"maia up --stack {stack.name}")
-        key = signature.private(secrets[signature.SECRET]).public_key()
+        key = common.signing(stack, common.engine(stack, lambda text: None).secrets()).public_key()
     found = signature.verify(args.verify, key)
     outcome = "green" if found["green"] else "red"
     print(f"genuine: drill {found['id']} of the stack {found['stack']}, {outcome}, signed with {signature.name(key)}")
