@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from infra import ssh
 from infra.errors import MaiaError
-from infra.host import AUTOMATION
 from infra.plan import Host, Plan
 from infra.site import Site
 from infra.ssh import Server
@@ -118,20 +118,12 @@ def here() -> Host:
     """This machine as a server that no role has prepared."""
     shared = Path("/run/systemd/container").exists() or Path("/.dockerenv").exists()
     kind: Literal["machine", "container"] = "container" if shared else "machine"
-    return Host(name=HERE, address="localhost", port=22, login="root", kind=kind, roles=())
+    return Host(name=HERE, address="localhost", port=22, login="root", kind=kind, secrets=(), roles=())
 
 
 def servers(plan: Plan, site: Site) -> dict[str, Server | None]:
     """How each server of the plan is reached."""
-    return {host.name: None if host.name == HERE else server(host, plan.stack, site) for host in plan.hosts}
-
-
-def server(host: Host, stack: str, site: Site) -> Server:
-    """A server as the user that is there once it was taken over."""
-    return Server(
-        name=host.name, address=host.address, port=host.port, user=AUTOMATION,
-        key=site.key, known=site.known(stack, host.name),
-    )  # fmt: skip
+    return {host.name: None if host.name == HERE else ssh.server(site, plan.stack, host) for host in plan.hosts}
 
 
 def _command(server: Server | None) -> list[str]:

@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from infra import atomic
 from infra.errors import MaiaError
+from infra.host import AUTOMATION
+from infra.plan import Host
+from infra.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,18 @@ class Server:
         return subprocess.run(
             self.command(shlex.join(words)), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
         )
+
+
+def server(site: Site, stack: str, host: Host, user: str = AUTOMATION) -> Server:
+    """A server of the plan as ``user``; by default the one that is there once it was taken over."""
+    return Server(
+        name=host.name,
+        address=host.address,
+        port=host.port,
+        user=user,
+        key=site.key,
+        known=site.known(stack, host.name),
+    )
 
 
 def generate() -> tuple[bytes, str]:

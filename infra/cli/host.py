@@ -119,11 +119,11 @@ def _drain(stack: Stack, args: argparse.Namespace) -> int:
 
 
 def _trust(stack: Stack, args: argparse.Namespace) -> int:
-    from infra import atomic
+    from infra import atomic, ssh
     from infra.hosts import reach
 
     host = _known(stack, args.name)
-    server = reach.server(stack.site, stack.name, host)
+    server = ssh.server(stack.site, stack.name, host)
     line, shown = reach.presented(server)
     pinned = reach.pinned(server)
     if shown == pinned:

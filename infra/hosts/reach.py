@@ -22,25 +22,10 @@ from paramiko.ssh_exception import (
 
 from infra import atomic
 from infra.errors import MaiaError
-from infra.host import AUTOMATION
-from infra.plan import Host
-from infra.site import Site
 from infra.ssh import Server
 
 PATIENCE = 10
 """Seconds within which a server must answer."""
-
-
-def server(site: Site, stack: str, host: Host, user: str = AUTOMATION) -> Server:
-    """The server as ``user``; by default the one that is there once it was taken over."""
-    return Server(
-        name=host.name,
-        address=host.address,
-        port=host.port,
-        user=user,
-        key=site.key,
-        known=site.known(stack, host.name),
-    )
 
 
 @dataclass(frozen=True)

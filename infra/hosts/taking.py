@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from infra import remedy
+from infra import remedy, ssh
 from infra.errors import MaiaError
 from infra.host import AUTOMATION
 from infra.hosts import facts, mark, reach
@@ -48,7 +48,7 @@ def entered(site: Site, stack: str, host: Host, voice: Voice) -> Iterator[Link]:
 
     On first contact the other way about: a server may shut out for a while who tries what it refuses.
     """
-    own, other = reach.server(site, stack, host), reach.server(site, stack, host, host.login)
+    own, other = ssh.server(site, stack, host), ssh.server(site, stack, host, host.login)
     likely, else_ = (own, other) if own.known.exists() else (other, own)
     with ExitStack() as open_:
         try:
@@ -80,7 +80,7 @@ def taken(site: Site, stack: str, host: Host, voice: Voice, *, adopt: bool = Fal
             yield link, found
             return
         _begin(link, host, found, voice)
-    with reach.linked(reach.server(site, stack, host)) as link:
+    with reach.linked(ssh.server(site, stack, host)) as link:
         yield link, inspected(link, site, stack, host, adopt=adopt)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import converge, specs
+from infra import converge, specs, ssh
 from infra.host import AUTOMATION
 from infra.hosts import ADOPT, facts, mark, reach, taking
 from infra.hosts.facts import Facts
@@ -112,7 +112,7 @@ def undo(order: Order, gone: Sequence[str], voice: Voice) -> None:
     """Undo some of the roles, those that can be."""
     undone = {name: values for name, values in reversed(order.variables.items()) if name in gone and _removable(name)}
     if undone:
-        with reach.linked(reach.server(order.site, order.stack, order.host)) as link:
+        with reach.linked(ssh.server(order.site, order.stack, order.host)) as link:
             with alone(link, _who(order)):
                 _roles(order, link, voice, wanted=undone, entry="remove")
 
