@@ -1,0 +1,264 @@
+"""The role users: who is named may administer, who is named no more is out, and the way in for when nobody else can."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import ssh
+from infra.errors import MaiaError
+from infra.ssh import Server
+from tests.roles import Target
+from tests.system.mutations import until
+
+PASSWORD = secrets.token_urlsafe(16)
+SU = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.execvp("su", ["su", "breakglass", "--command", "sudo -S -p '' id -u"])
+said = b""
+while b":" not in said:
+    said += os.read(terminal, 100)
+for _ in range(2):
+    os.write(terminal, sys.argv[1].encode() + b"\\n")
+said = b""
+try:
+    while chunk := os.read(terminal, 1000):
+        said += chunk
+except OSError:
+    pass
+print("root" if b"\\n0\\r\\n" in said else "refused")
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    name: str
+    key: Path
+
+    @property
+    def wish(self) -> dict[str, Any]:
+        reason = f"on call, ticket {len(self.name)}"
+        return {"name": self.name, "reason": reason, "keys": [self.key.with_suffix(".pub").read_text().strip()]}
+
+    def at(self, host: Target) -> Server:
+        assert isinstance(host.on, Server)
+        return dataclasses.replace(host.on, user=self.name, key=self.key)
+
+
+def _person(name: str, folder: Path) -> Person:
+    ssh.ensure_key(folder / name)
+    return Person(name, folder / name)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Person, Person]:
+    folder = tmp_path_factory.mktemp("keys")
+    return _person("ada", folder), _person("grace", folder)
+
+
+@pytest.fixture(scope="module")
+def hashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the hash of the password."""
+    path = tmp_path_factory.mktemp("hash") / "hash"
+    command = ["openssl", "passwd", "-6", "-stdin"]
+    path.write_text(subprocess.run(command, input=PASSWORD, text=True, capture_output=True, check=True).stdout.strip())
+    return path
+
+
+@pytest.fixture(scope="module")
+def staffed(host: Target, people: tuple[Person, Person]) -> Iterator[Target]:
+    """The host with both as administrators; who may log in is not this role's."""
+    host.sh("sed -i /AllowUsers/d /etc/ssh/sshd_config.d/lab.conf; systemctl reload ssh")
+    wish = [each.wish for each in people]
+    assert host.apply("users", check=True, users_admins=wish)
+    assert host.sh("getent passwd ada grace || true; ls /etc/sudoers.d") == "README\nlab\n", "only looked"
+    assert host.apply("users", users_admins=wish)
+    yield host
+
+
+def test_an_administrator_logs_in_by_key_and_is_root_by_sudo(staffed: Target, people: tuple[Person, Person]) -> None:
+    for person in people:
+        assert person.at(staffed).run("sudo", "id", "-u").stdout == "0\n"
+    said = staffed.sh("cat /var/log/sudo.log")
+    assert "ada" in said
+    assert "COMMAND=/usr/bin/id -u" in said
+    assert "# ada: on call, ticket 3\n" in staffed.sh("cat /etc/sudoers.d/60-maia")
+
+
+def test_a_key_that_somebody_added_does_not_stay(staffed: Target, people: tuple[Person, Person], tmp_path: Path) -> None:
+    ada, grace = people
+    other = tmp_path / "other"
+    line = ssh.ensure_key(other)
+    stranger = dataclasses.replace(ada.at(staffed), key=other)
+    staffed.sh(f"echo '{line}' >>/home/ada/.ssh/authorized_keys")
+    assert stranger.run("true").returncode == 0
+    assert staffed.apply("users", check=True, users_admins=[ada.wish, grace.wish])
+    assert staffed.apply("users", users_admins=[ada.wish, grace.wish])
+    assert stranger.run("true").returncode == 255
+    assert ada.at(staffed).run("true").returncode == 0
+
+
+def test_the_role_again_changes_nothing(staffed: Target, people: tuple[Person, Person]) -> None:
+    wish = [each.wish for each in people]
+    assert staffed.apply("users", users_admins=wish) == []
+    assert staffed.apply("users", check=True, users_admins=wish) == []
+
+
+def test_who_is_named_no_more_is_out_and_leaves_the_files(staffed: Target, people: tuple[Person, Person]) -> None:
+    ada, grace = people
+    away = grace.at(staffed)
+    staffed.sh("usermod --append --groups adm grace")
+    staffed.sh("touch /home/grace/notes; echo '* * * * * true' >/home/grace/.plan")
+    with subprocess.Popen(away.command("sleep", "600")) as session:
+        until(lambda: "sleep" in staffed.sh("ps -u grace -o comm= || true"), "the session has begun")
+        assert staffed.apply("users", check=True, users_admins=[ada.wish])
+        assert session.poll() is None, "only looked"
+        assert staffed.apply("users", users_admins=[ada.wish])
+        assert session.wait(timeout=30) != 0
+    assert staffed.sh("ps -u grace -o comm= || true") == ""
+    assert away.run("true").returncode == 255
+    assert staffed.sh("id -Gn grace") == "grace maia-former\n"
+    assert staffed.sh("ls -A /home/grace/.ssh") == ""
+    assert "notes" in staffed.sh("ls /home/grace")
+    assert staffed.apply("users", users_admins=[ada.wish]) == []
+    assert ada.at(staffed).run("sudo", "true").returncode == 0
+
+
+def test_a_former_administrator_stays_out_whatever_was_opened_meanwhile(
+    staffed: Target, people: tuple[Person, Person]
+) -> None:
+    ada, grace = people
+    key = grace.wish["keys"][0]
+    staffed.sh("usermod --expiredate '' --shell /bin/bash grace")
+    staffed.sh(f"echo '{key}' >/home/grace/.ssh/authorized_keys; chown grace: /home/grace/.ssh/authorized_keys")
+    assert grace.at(staffed).run("true").returncode == 0
+    assert staffed.apply("users", users_admins=[ada.wish])
+    assert grace.at(staffed).run("true").returncode == 255
+
+
+def test_who_is_named_again_is_back(staffed: Target, people: tuple[Person, Person]) -> None:
+    assert staffed.apply("users", users_admins=[each.wish for each in people])
+    assert people[1].at(staffed).run("sudo", "ls", "/home/grace").stdout == "notes\n"
+    assert staffed.apply("users", users_admins=[each.wish for each in people]) == []
+
+
+def test_nobody_who_is_needed_is_sent_off(staffed: Target, people: tuple[Person, Person]) -> None:
+    staffed.sh("id maia || useradd --create-home --shell /bin/bash maia")
+    staffed.sh("usermod --append --groups maia-admins maia; usermod --append --groups maia-admins deploy")
+    staffed.sh("install -d -m 700 -o maia /home/maia/.ssh; echo kept >/home/maia/.ssh/authorized_keys")
+    before = staffed.sh("getent shadow maia deploy; cat /home/maia/.ssh/authorized_keys")
+    assert staffed.apply("users", users_admins=[each.wish for each in people]) == []
+    assert staffed.sh("getent shadow maia deploy; cat /home/maia/.ssh/authorized_keys") == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "maia"},
+        {"name": "deploy"},
+        {"name": "root"},
+        {"name": "No Name"},
+        {"reason": " "},
+        {"reason": "two\nlines"},
+        {"keys": []},
+        {"keys": ["ssh-dss AAAA"]},
+        {"keys": ["ssh-ed25519 AAAA\nssh-ed25519 BBBB"]},
+    ],
+)
+def test_who_cannot_be_an_administrator_is_refused(
+    staffed: Target, people: tuple[Person, Person], wrong: Mapping[str, Any]
+) -> None:
+    before = staffed.sh("cat /etc/sudoers.d/60-maia; cat /etc/passwd")
+    with pytest.raises(MaiaError, match="needs a name of its own"):
+        staffed.apply("users", users_admins=[{**people[0].wish, **wrong}])
+    assert staffed.sh("cat /etc/sudoers.d/60-maia; cat /etc/passwd") == before
+
+
+def test_with_a_password_sudo_asks_for_it(staffed: Target, people: tuple[Person, Person], hashed: Path) -> None:
+    ada, grace = people
+    wish = [{**ada.wish, "hash_file": str(hashed)}, grace.wish]
+    assert staffed.apply("users", users_admins=wish)
+    assert "a password is required" in ada.at(staffed).run("sudo", "-n", "true").stderr
+    said = subprocess.run(
+        ada.at(staffed).command("sudo", "-S", "id", "-u"), input=PASSWORD + "\n", text=True, capture_output=True
+    )
+    assert said.stdout == "0\n"
+    assert staffed.apply("users", users_admins=wish) == []
+
+
+def test_the_break_glass_account_opens_at_the_console_alone_and_is_heard(
+    staffed: Target, people: tuple[Person, Person], hashed: Path
+) -> None:
+    assert isinstance(staffed.on, Server)
+    wish = {"users_admins": [each.wish for each in people], "users_break_glass_hash": str(hashed)}
+    assert staffed.apply("users", check=True, **wish)
+    assert staffed.apply("users", **wish)
+    assert staffed.apply("users", **wish) == []
+    assert staffed.sh("getent shadow breakglass | cut -d: -f2") == hashed.read_text() + "\n"
+    staffed.sh("mkdir -p /var/lib/maia/metrics")
+
+    said = staffed.on.run("python3", "-c", SU, "wrong").stdout
+    assert said == "refused\n"
+    assert staffed.sh("journalctl --quiet --identifier=maia-break-glass --output=cat") == ""
+    assert staffed.on.run("python3", "-c", SU, PASSWORD).stdout == "root\n"
+    heard = staffed.sh("journalctl --quiet --identifier=maia-break-glass --priority=alert --output=cat")
+    assert "the break-glass account was used: su" in heard
+    assert "\nmaia_break_glass_used_timestamp_seconds 1" in staffed.sh("cat /var/lib/maia/metrics/break-glass.prom")
+
+    ada = people[0]
+    line = ada.wish["keys"][0]
+    staffed.sh(f"install -d -m 700 -o breakglass ~breakglass/.ssh; echo '{line}' >~breakglass/.ssh/authorized_keys")
+    assert dataclasses.replace(ada.at(staffed), user="breakglass").run("true").returncode == 255, "not over the network"
+
+
+def test_no_secret_is_left_or_shown(staffed: Target, hashed: Path, people: tuple[Person, Person]) -> None:
+    watched = "find /var/log /etc/sudoers.d /tmp /root /home -type f -exec grep -lF '{}' {{}} + || true"
+    for secret in (PASSWORD, hashed.read_text()):
+        assert staffed.sh(watched.format(secret)) == ""
+        assert secret not in staffed.sh("journalctl --quiet --output=cat")
+
+
+def test_a_hash_that_is_none_is_refused_without_a_word_of_it(
+    staffed: Target, people: tuple[Person, Person], tmp_path: Path
+) -> None:
+    clear = tmp_path / "clear"
+    clear.write_text(PASSWORD)
+    with pytest.raises(MaiaError, match="must hold one hash") as raised:
+        staffed.apply("users", users_admins=[people[0].wish], users_break_glass_hash=str(clear))
+    assert PASSWORD not in str(raised.value)
+
+
+def test_without_its_hash_the_break_glass_account_is_locked(staffed: Target, people: tuple[Person, Person]) -> None:
+    assert isinstance(staffed.on, Server)
+    wish = [each.wish for each in people]
+    assert staffed.apply("users", users_admins=wish)
+    assert staffed.on.run("python3", "-c", SU, PASSWORD).stdout == "refused\n"
+    assert staffed.apply("users", users_admins=wish) == []
+
+
+def test_removed_it_leaves_people_without_power(staffed: Target, people: tuple[Person, Person]) -> None:
+    assert staffed.apply("users", entry="remove")
+    assert staffed.apply("users", entry="remove") == []
+    assert people[1].at(staffed).run("sudo", "-n", "true").returncode == 1
+    assert staffed.sh("grep -rl maia /etc/pam.d /etc/sudoers.d /etc/logrotate.d || true") == ""
+    assert isinstance(staffed.on, Server)
+    assert staffed.on.run("sudo", "true").returncode == 0
+
+
+def test_an_image_gets_the_same(image: Target, people: tuple[Person, Person], hashed: Path) -> None:
+    wish = {"users_admins": [each.wish for each in people], "users_break_glass_hash": str(hashed)}
+    assert image.apply("users", check=True, **wish)
+    assert image.apply("users", **wish)
+    assert image.sh("id -Gn ada") == "ada maia-admins\n"
+    assert image.sh("cat /home/ada/.ssh/authorized_keys") == people[0].wish["keys"][0] + "\n"
+    assert image.sh("getent shadow breakglass | cut -d: -f2") == hashed.read_text() + "\n"
+    assert "maia-break-glass" in image.sh("cat /etc/pam.d/common-session")
+    assert image.apply("users", **wish) == []
