@@ -157,7 +157,7 @@ def test_the_role_again_changes_nothing(secured: Target) -> None:
 
 def test_a_configuration_that_locks_us_out_is_taken_back_by_the_host(secured: Target, server: Server) -> None:
     before = secured.sh("cat /etc/ssh/sshd_config.d/00-maia.conf")
-    with pytest.raises(MaiaError, match="deploy would be locked out|took longer than 40 s"):
+    with pytest.raises(MaiaError, match=r"deploy would be locked out|took longer than 40 s"):
         secured.apply("ssh", ssh_patience=PATIENCE, **LOCKING_OUT)
     until(lambda: server.run("true").returncode == 0, "the former configuration is back", 3 * PATIENCE)
     assert secured.sh("cat /etc/ssh/sshd_config.d/00-maia.conf") == before

@@ -22,19 +22,16 @@ SU = """
 import os, pty, sys
 pid, terminal = pty.fork()
 if not pid:
-    os.execvp("su", ["su", "breakglass", "--command", "sudo -S -p '' id -u"])
+    os.execvp("su", ["su", "breakglass", "--command", "echo entered; read w; echo $w | sudo -S -p '' id -u"])
 said = b""
-while b":" not in said:
-    said += os.read(terminal, 100)
-for _ in range(2):
+for awaited in (b":", b"entered", b"never said"):
+    try:
+        while awaited not in said:
+            said += os.read(terminal, 1000)
+    except OSError:
+        break
     os.write(terminal, sys.argv[1].encode() + b"\\n")
-said = b""
-try:
-    while chunk := os.read(terminal, 1000):
-        said += chunk
-except OSError:
-    pass
-print("root" if b"\\n0\\r\\n" in said else "refused")
+print("root" if b"\\r\\n0\\r\\n" in said else "refused")
 """
 
 
