@@ -50,7 +50,8 @@ comment on column moderation_actions.until is 'When a silence ends.';
 create policy seen_select on moderation_actions for select to authenticated
     using (user_id = (select auth.uid()) or (select has_role('moderator')));
 create policy moderator_insert on moderation_actions for insert to authenticated with check (
-    (select has_role('moderator')) and moderator_id = (select auth.uid()) and user_id <> (select auth.uid()));
+    (select has_role('moderator')) and moderator_id = (select auth.uid()) and user_id <> (select auth.uid())
+    and (report_id is null or report_id in (select r.id from moderation_reports r)));
 create index on moderation_actions (user_id, created_at desc);
 select pg_temp.logged('moderation_actions');
 
