@@ -1,4 +1,4 @@
-"""Rows for every table of the schema, made from the catalogue: what two people who have nothing to do with each other have."""
+"""Rows for every table of the schema, made from the catalogue, for people who have nothing to do with each other."""
 
 from __future__ import annotations
 
@@ -23,19 +23,25 @@ FILLED = ("change_log", "change_heads")
 """By triggers alone."""
 
 COLUMNS = """
-select c.relname, a.attname, t.typname, a.atttypmod, a.attnotnull and not a.atthasdef, a.attgenerated <> '', a.attndims > 0 or t.typelem <> 0 and t.typlen = -1
+select c.relname, a.attname, t.typname, a.atttypmod, a.attnotnull and not a.atthasdef, a.attgenerated <> ''
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
-where c.relnamespace = 'maia'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped order by c.relname, a.attnum
+where c.relnamespace = 'maia'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
+order by c.relname, a.attnum
 """
 REFERENCES = """
 select c.conrelid::regclass::text, c.confrelid::regclass::text,
-       array(select a.attname::text from unnest(c.conkey) with ordinality k (n, i) join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.n order by i),
-       array(select a.attname::text from unnest(c.confkey) with ordinality k (n, i) join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k.n order by i)
-from pg_constraint c where c.contype = 'f' and c.connamespace = 'maia'::regnamespace order by cardinality(c.conkey), 1, c.conname
+    array(select a.attname::text from unnest(c.conkey) with ordinality k (n, i)
+          join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.n order by i),
+    array(select a.attname::text from unnest(c.confkey) with ordinality k (n, i)
+          join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k.n order by i)
+from pg_constraint c where c.contype = 'f' and c.connamespace = 'maia'::regnamespace
+order by cardinality(c.conkey), 1, c.conname
 """
 KEYS = """
-select c.relname, array(select a.attname::text from unnest(i.indkey::smallint[]) with ordinality k (n, p) join pg_attribute a on a.attrelid = c.oid and a.attnum = k.n order by p)
-from pg_index i join pg_class c on c.oid = i.indrelid where i.indisprimary and c.relnamespace = 'maia'::regnamespace
+select c.relname, array(select a.attname::text from unnest(i.indkey::smallint[]) with ordinality k (n, p)
+                        join pg_attribute a on a.attrelid = c.oid and a.attnum = k.n order by p)
+from pg_index i join pg_class c on c.oid = i.indrelid
+where i.indisprimary and c.relnamespace = 'maia'::regnamespace
 """
 CHOICES = """
 select c.conrelid::regclass::text, a.attname, pg_get_constraintdef(c.oid) from pg_constraint c
@@ -43,9 +49,11 @@ join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
 where c.contype = 'c' and cardinality(c.conkey) = 1 and c.connamespace = 'maia'::regnamespace
 """
 SAMPLES: Mapping[str, Any] = {
-    "element": "fire", "phase_code": "F1", "archetype": "Sage", "life_domain": "career", "label": "A name", "prose": "Some words.",
+    "element": "fire", "phase_code": "F1", "archetype": "Sage", "life_domain": "career",
+    "label": "A name", "prose": "Some words.",
     "score": 0.5, "cognitive_level": 3, "scale10": 5, "count": 7, "fields": "{}", "jsonb": "{}", "longitude360": 12.5,
-    "text": "text", "bool": True, "int2": 1, "int4": 1, "int8": 1, "numeric": 1, "float4": 1, "float8": 1, "bytea": b"x" * 64,
+    "text": "text", "bool": True, "int2": 1, "int4": 1, "int8": 1, "numeric": 1, "float4": 1, "float8": 1,
+    "bytea": b"x" * 64,
     "date": "2026-01-05", "time": "12:00", "timestamptz": "2026-01-05 12:00Z",
     "tstzrange": "[2026-01-05,2026-01-06)", "daterange": "[2026-01-05,2026-01-06)", "int4range": "[60,120)",
     "_text": ["a"], "_uuid": [], "_float4": [40.0],
@@ -63,8 +71,8 @@ SPECIAL: Mapping[tuple[str, str], Any] = {
     ("selflet_messages", "from_id"): None,
 }
 STRANGER = {
-    ("user_blocks", "blocked_id"), ("peer_support_matches", "listener_id"), ("supervision_relationships", "supervisor_id"),
-    ("referrals", "receiver_id"),
+    ("user_blocks", "blocked_id"), ("peer_support_matches", "listener_id"),
+    ("supervision_relationships", "supervisor_id"), ("referrals", "receiver_id"),
 }  # fmt: skip
 """Where a row needs a second person: one whom neither tenant is."""
 TWICE = {"memories", "user_session_patterns", "selflet_nodes"}
@@ -79,7 +87,6 @@ class Column:
     modifier: int
     wanted: bool
     generated: bool
-    array: bool
 
 
 @dataclass
@@ -99,7 +106,7 @@ class Catalogue:
 
     @cached_property
     def keys(self) -> dict[str, list[str]]:
-        return {table: columns for table, columns in self.link.execute(KEYS)}
+        return dict(self.link.execute(KEYS).fetchall())
 
     @cached_property
     def references(self) -> dict[str, list[tuple[str, list[str], list[str]]]]:
@@ -120,7 +127,8 @@ class Catalogue:
     def tables(self) -> list[str]:
         """Whatever is pointed to first."""
         graph = {
-            table: {target for target, *_ in self.references.get(table, []) if target != table} for table in self.columns
+            table: {target for target, *_ in self.references.get(table, []) if target != table}
+            for table in self.columns
         }
         return [table for table in TopologicalSorter(graph).static_order() if table not in FILLED]
 
@@ -158,7 +166,11 @@ class Catalogue:
     def _row(self, table: str, tenant: uuid.UUID) -> dict[str, Any]:
         row = {c.name: self._value(c, tenant) for c in self.columns[table] if not c.generated and self._given(c)}
         for target, columns, theirs in self.references.get(table, []):
-            if any((table, column) in SPECIAL for column in columns) or target == table or columns[0] in ("key_id", "model"):
+            if (
+                any((table, column) in SPECIAL for column in columns)
+                or target == table
+                or columns[0] in ("key_id", "model")
+            ):
                 continue
             there = self.rows[target, tenant if self.owned(target) else NOBODY]
             for column, their in zip(columns, theirs):
@@ -177,7 +189,7 @@ class Catalogue:
         if place in SPECIAL:
             return SPECIAL[place]
         if column.name == "id":
-            return identity(tenant, column.table)
+            return tenant if column.table == "users" else identity(tenant, column.table)
         if place in self.choices:
             return self.choices[place]
         match column.type:

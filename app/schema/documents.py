@@ -25,12 +25,15 @@ select relname, obj_description(oid, 'pg_class') from pg_class
 where relnamespace = 'maia'::regnamespace and relkind in ('r', 'p')
 """
 COLUMNS = """
-select c.relname, a.attname, replace(replace(format_type(a.atttypid, a.atttypmod), 'maia.', ''), 'extensions.', ''), a.attnotnull,
-    case when a.attgenerated <> '' then 'derived' else coalesce(replace(pg_get_expr(d.adbin, d.adrelid), 'maia.', ''), '') end,
+select c.relname, a.attname, replace(replace(format_type(a.atttypid, a.atttypmod), 'maia.', ''), 'extensions.', ''),
+    a.attnotnull, case when a.attgenerated <> '' then 'derived'
+        else coalesce(replace(pg_get_expr(d.adbin, d.adrelid), 'maia.', ''), '') end,
     coalesce(col_description(a.attrelid, a.attnum), ''),
     exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and a.attnum = any (i.indkey))
-from pg_attribute a join pg_class c on c.oid = a.attrelid left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-where c.relnamespace = 'maia'::regnamespace and c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped order by 1, a.attnum
+from pg_attribute a join pg_class c on c.oid = a.attrelid
+left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+where c.relnamespace = 'maia'::regnamespace and c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped
+order by 1, a.attnum
 """
 REFERENCES = """
 select c.conrelid::regclass::text, a.attname, c.confrelid::regclass::text
@@ -39,7 +42,8 @@ where c.contype = 'f' and c.connamespace = 'maia'::regnamespace order by 1, 2, 3
 """
 CHECKS = """
 select c.conrelid::regclass::text, pg_get_constraintdef(c.oid) from pg_constraint c
-where c.contype in ('c', 'u', 'x') and c.conrelid <> 0 and c.connamespace = 'maia'::regnamespace order by 1, c.contype, 2
+where c.contype in ('c', 'u', 'x') and c.conrelid <> 0 and c.connamespace = 'maia'::regnamespace
+order by 1, c.contype, 2
 """
 POLICIES = """
 select tablename, lower(cmd), policyname, array_to_string(roles, ', '), coalesce(qual, with_check) from pg_policies
@@ -98,7 +102,8 @@ def render(link: psycopg.Connection[Any]) -> dict[str, str]:
 
 def _index(found: Dictionary) -> Iterator[str]:
     yield f"{WRITTEN}\n# The schema\n\n{len(found.tables)} tables in the schema `maia`, by what they are about. "
-    yield "How they are made, kept and read: [schema.md](../schema.md). Names of the application: [names.md](names.md).\n\n"
+    yield "How they are made, kept and read: [schema.md](../schema.md). "
+    yield "Names of the application: [names.md](names.md).\n\n"
     yield "| domain | tables |\n|---|---|\n"
     for domain, tables in files.domains().items():
         yield f"| [{domain}]({domain}.md) | {', '.join(f'`{table}`' for table in tables)} |\n"
@@ -136,8 +141,10 @@ def _policies(policies: list[tuple[str, str, str, str]]) -> Iterator[str]:
 
 def _names() -> Iterator[str]:
     names: dict[str, str] = yaml.safe_load(NAMES.read_text())
-    yield f"{WRITTEN}\n# Names of the application\n\nWhere the {len(names)} tables that the application knows by name are here. "
-    yield "Families of tables that differ in one word are one table with a column `kind`.\n\n| the application's | here |\n|---|---|\n"
+    yield f"{WRITTEN}\n# Names of the application\n\n"
+    yield f"Where the {len(names)} tables that the application knows by name are here. "
+    yield "Families of tables that differ in one word are one table with a column `kind`.\n\n"
+    yield "| the application's | here |\n|---|---|\n"
     for name, table in names.items():
         yield f"| `{name}` | {'the same' if name == table else f'`{table}`'} |\n"
 
@@ -162,8 +169,9 @@ def _diagram(found: Dictionary, tables: list[str]) -> Iterator[str]:
             f'<font color="#667085">{html.escape(column.type)}</font></td></tr>'
             for column in found.columns[table]
         )
-        yield f'"{table}" [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="3" color="{COLORS["line"]}">'
-        yield f'<tr><td bgcolor="{COLORS["head"]}"><font color="white"><b>{table}</b></font></td></tr>{rows}</table>>];\n'
+        frame = f'border="1" cellborder="0" cellspacing="0" cellpadding="3" color="{COLORS["line"]}"'
+        head = f'<tr><td bgcolor="{COLORS["head"]}"><font color="white"><b>{table}</b></font></td></tr>'
+        yield f'"{table}" [label=<<table {frame}>{head}{rows}</table>>];\n'
         for column, target in found.references.get(table, {}).items():
             if target == "users" and "users" not in tables:
                 continue  # nearly every table has it: the line would say nothing
