@@ -85,17 +85,17 @@ def server(folder: Path, name: str) -> Iterator[Server]:
         tmpfs={"/var/lib/postgresql": f"uid={OWNER},gid={OWNER},mode=0750,size=1g"},
         volumes=[f"{config}:/etc/maia:ro", f"{socket}:/run/postgresql"],
     )
-    made = Server(started, str(socket))
+    found = Server(started, str(socket))
     try:
-        until(lambda: _answers(made), "it answers", patience=60)
-        yield made
+        until(lambda: _answers(found), "it answers", patience=60)
+        yield found
     finally:
         started.remove(force=True, v=True)
 
 
-def _answers(made: Server) -> bool:
+def _answers(found: Server) -> bool:
     try:
-        with made.connect(connect_timeout=5):
+        with found.connect(connect_timeout=5):
             return True
     except psycopg.Error:
         return False

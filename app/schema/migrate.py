@@ -75,8 +75,6 @@ def migrate(connect: Connect, say: Callable[[str], None]) -> tuple[str, ...]:
         before = state(link)
         if before.faults:
             raise Refused("; ".join(before.faults))
-        if not before.pending:
-            return ()
         say("roles and extensions")
         link.execute(files.BOOTSTRAP.read_bytes())
         link.commit()

@@ -20,6 +20,7 @@ from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from app.schema import catalogue, documents, files, migrate, sealed, snapshot
 from app.schema.apply import Refused
+from infra import schema
 from tests import tenants
 from tests.postgres import Server, server
 
@@ -27,6 +28,8 @@ Link = psycopg.Connection[tuple[Any, ...]]
 
 ADA, BEN, EVE = (uuid.UUID(int=number) for number in (0xADA, 0xBEE, 0xE7E))
 DATABASE = "maia"
+SPARE = "spare"
+"""The same, to be changed for good."""
 SEEN = {"community_commons_posts", "community_commons_comments"}
 """Tables whose rows are somebody's and are yet read by everybody who signed in."""
 
@@ -36,6 +39,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with server(tmp_path_factory.mktemp("pg"), "maia-test-schema") as running:
         running.create(DATABASE)
         migrate.migrate(partial(running.connect, DATABASE), lambda _: None)
+        running.create(SPARE, template=DATABASE)
         yield running
 
 
@@ -110,6 +114,14 @@ def _add(release: Path, number: str, statements: str) -> None:
     )
 
 
+def test_a_later_version_is_applied_on_top(postgres: Server, release: Path) -> None:
+    _add(release, "0002", "-- More.\nalter table users add column signature prose;\n")
+    assert migrate.migrate(partial(postgres.connect, SPARE), print) == ("0002",)
+    with postgres.connect(SPARE) as link:
+        assert migrate.state(link) == migrate.State("0002", (), ())
+        assert list(catalogue.findings(link)) == []
+
+
 def test_a_version_that_fails_leaves_nothing_of_itself_and_names_its_line(postgres: Server, release: Path) -> None:
     _add(release, "0002", "create table kept_not (id int);\nselect 1;\nselect broken;\n")
     with pytest.raises(Refused, match=r'0002/10_identity.sql, line 3: column "broken" does not exist'):
@@ -153,6 +165,14 @@ def test_a_difference_from_the_release_is_named(postgres: Server) -> None:
         found = list(snapshot.differences(wanted, snapshot.take(link)))
     assert "+ column maia.users.beside text" in found
     assert any(line.startswith("- policy maia.dreams.own_select") for line in found)
+
+
+def test_the_verbs_say_where_it_stands_and_how_it_differs(postgres: Server) -> None:
+    assert schema.bring(postgres.socket, print) == ()
+    assert schema.state(postgres.socket).version == files.versions()[-1]
+    assert schema.findings(postgres.socket) == []
+    assert len(schema.root(postgres.socket)) == 64
+    assert schema.differences(postgres.socket, print) == []
 
 
 def test_the_documents_are_of_these_tables(link: Link) -> None:
@@ -240,11 +260,11 @@ def _where(key: dict[str, Any]) -> sql.Composed:
 
 
 def _named(statement: str, table: str, key: dict[str, Any]) -> sql.Composed:
-    return sql.SQL(statement).format(t=sql.Identifier("maia", table), k=_where(key))  # type: ignore[arg-type]
+    return sql.SQL(statement).format(t=sql.Identifier("maia", table), k=_where(key))
 
 
 def _tables() -> list[str]:
-    return sorted(table for found in files.domains().values() for table in found)
+    return sorted({table for found in files.domains().values() for table in found} - set(tenants.FILLED))
 
 
 def attempt(link: Link, query: sql.Composed, values: list[Any] | None = None) -> int:
@@ -257,15 +277,17 @@ def attempt(link: Link, query: sql.Composed, values: list[Any] | None = None) ->
 
 
 @pytest.mark.parametrize("table", _tables())
-def test_nobody_reaches_the_rows_of_another(people: tenants.Catalogue, table: str) -> None:
-    if table in tenants.FILLED or not people.owned(table):
-        pytest.skip("its rows are nobody's")
-    link, row, key = people.link, people.rows[table, ADA], people.key(table, ADA)
+def test_nobody_reaches_the_rows_of_another_nor_changes_what_is_everybodys(
+    people: tenants.Catalogue, table: str
+) -> None:
+    owned = people.owned(table)
+    owner = ADA if owned else tenants.NOBODY
+    link, row, key = people.link, people.rows[table, owner], people.key(table, owner)
     given = {c.name: row[c.name] for c in people.columns[table] if not c.generated}
     given = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in given.items()}
     for role, claims in (("authenticated", token(BEN)), ("authenticated", None), ("anon", None), ("anon", token(ADA))):
         with acting(link, role, claims):
-            if table not in SEEN or role == "anon":
+            if owned and (table not in SEEN or role == "anon"):
                 assert attempt(link, _named("select from {t} where {k}", table, key)) == 0
             assert attempt(link, _named("delete from {t} where {k}", table, key)) == 0
             for column in given:
@@ -313,13 +335,13 @@ VERBS = {
 def test_whatever_is_asked_nothing_of_another_is_read_or_changed(
     people: tenants.Catalogue, data: st.DataObject
 ) -> None:
-    owned = [table for table in _tables() if table not in tenants.FILLED and people.owned(table)]
+    owned = [table for table in _tables() if people.owned(table)]
     table = data.draw(st.sampled_from(owned))
     verb, condition = data.draw(st.sampled_from(sorted(VERBS))), data.draw(CONDITIONS)
     claims, dialect = data.draw(CLAIMS), data.draw(st.sampled_from(["request.jwt.claims", "request.jwt.claim.sub"]))
     link, key = people.link, people.key(table, ADA)
     column = data.draw(st.sampled_from([c.name for c in people.columns[table] if not c.generated]))
-    statement = sql.SQL(VERBS[verb] + condition).format(  # type: ignore[arg-type]
+    statement = sql.SQL(VERBS[verb] + condition).format(
         t=sql.Identifier("maia", table), k=_where(key), c=sql.Identifier(column)
     )
     with acting(link, "authenticated", claims, dialect):
@@ -382,6 +404,48 @@ def test_a_note_cannot_be_sealed_with_the_key_of_another_nor_changed_once_signed
         assert link.execute("update maia.session_notes set signed_at = now()").rowcount == 1
         assert link.execute("update maia.session_notes set minutes = 50").rowcount == 0
         assert link.execute("delete from maia.session_notes").rowcount == 0
+
+
+# Consent
+
+
+def test_consent_is_given_and_withdrawn_by_adding_and_never_backdated(people: tenants.Catalogue) -> None:
+    link = people.link
+    row = people.rows["user_consent_log", ADA]
+    values = [ADA, row["purpose"], row["version"]]
+    given = "insert into maia.user_consent_log (user_id, purpose, version, given) values (%s, %s, %s, false)"
+    backdated = given.replace("given)", "given, created_at)").replace("false)", "true, '2020-01-01')")
+    with acting(link, "authenticated", token(ADA)):
+        link.execute(given, values)
+        assert link.execute("select purpose, given from maia.user_consents").fetchall() == [(row["purpose"], False)]
+        for statement, parameters in (
+            (backdated, values),
+            ("update maia.user_consent_log set given = true", None),
+            ("delete from maia.user_consent_log", None),
+        ):
+            with pytest.raises(InsufficientPrivilege), link.transaction():
+                link.execute(statement.encode(), parameters)
+
+
+def test_a_passcode_opens_what_it_opens_once_and_not_after_its_end(people: tenants.Catalogue) -> None:
+    link = people.link
+    with link.transaction(force_rollback=True):
+        tier = people.rows["subscription_tiers", tenants.NOBODY]["code"]
+        for word, until in (("SOULLAB-NOW", "2100-01-01"), ("SOULLAB-PAST", "2020-01-02")):
+            link.execute(
+                """insert into maia.passcodes (digest, tier, uses_left, expires_at, created_at)
+                values (sha256(convert_to(%s, 'UTF8')), %s, 1, %s, '2020-01-01')""",
+                [word, tier, until],
+            )
+        link.execute("delete from maia.user_subscriptions")
+        link.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps(token(ADA))])
+        link.execute("set local role authenticated")
+        assert link.execute("select maia.redeem_passcode('soullab-now ')").fetchone() == (tier,)
+        assert link.execute("select tier, source from maia.user_subscriptions").fetchall() == [(tier, "passcode")]
+        assert len(link.execute("select * from maia.my_features").fetchall()) == 1
+        for word in ("SOULLAB-NOW", "SOULLAB-PAST", "SOULLAB-GUESSED"):
+            with pytest.raises(psycopg.errors.InvalidParameterValue), link.transaction():
+                link.execute("select maia.redeem_passcode(%s)", [word])
 
 
 # The log of changes
@@ -459,7 +523,7 @@ def test_statements_on_clinical_tables_are_named_in_the_servers_log_without_thei
 
 # Vectors
 
-PASSAGES = 2000
+PASSAGES = 600
 
 
 def test_a_filter_of_one_percent_still_gives_as_many_as_were_asked_for(link: Link) -> None:
@@ -478,11 +542,11 @@ def test_a_filter_of_one_percent_still_gives_as_many_as_were_asked_for(link: Lin
     )
     link.execute("set local enable_seqscan = off; set local enable_sort = off")
     wanted = str([1.0] * 768)
-    query = "select count(*) from maia.match_passages(%s::extensions.vector, 10, 'aether')"
-    assert link.execute(query, [wanted]).fetchone() == (10,)
+    query = "select count(*) from maia.match_passages(%s::extensions.vector, 6, 'aether')"
+    assert link.execute(query, [wanted]).fetchone() == (6,)
     plan = """explain (costs off) select e.passage_id from maia.passage_embeddings e
         join maia.wisdom_passages p on p.id = e.passage_id where p.element = 'aether'
-        order by e.embedding OPERATOR(extensions.<=>) %s::extensions.vector limit 10"""
+        order by e.embedding OPERATOR(extensions.<=>) %s::extensions.vector limit 6"""
     assert "passage_embeddings_hnsw" in "\n".join(line for (line,) in link.execute(plan, [wanted]))
     link.execute("set local search_path = maia, extensions")
     link.execute("set local hnsw.iterative_scan = off")

@@ -57,11 +57,11 @@ begin
 end
 $$;
 
--- What an owner may change is these columns alone.
-create function pg_temp.only(t regclass, columns text) returns void language plpgsql as $$
+-- People may update, or insert, these columns alone; the others are their defaults' or the appliance's.
+create function pg_temp.only(t regclass, columns text, verb text default 'update') returns void language plpgsql as $$
 begin
-    execute format('revoke update on %s from authenticated', t);
-    execute format('grant update (%s) on %s to authenticated', columns, t);
+    execute format('revoke %s on %s from authenticated', verb, t);
+    execute format('grant %s (%s) on %s to authenticated', verb, columns, t);
 end
 $$;
 

@@ -52,7 +52,8 @@ comment on table clinical_clients is 'Who is treated, by whom. Each practitioner
 comment on column clinical_clients.user_id is 'The client''s own account, where there is one and the client agreed to the link.';
 comment on column clinical_clients.identity is 'Name, birth date and ways to reach the client, as JSON.';
 create index on clinical_clients (practitioner_id) where state = 'active';
-select pg_temp.own('clinical_clients', owner => 'practitioner_id');
+-- Removing a client would remove signed notes: a record ends, and is erased by a service when it must be.
+select pg_temp.own('clinical_clients', 'siu', 'practitioner_id');
 select pg_temp.within('clinical_clients', 'key_id', 'sealing_keys', 'no action', 'practitioner_id');
 select pg_temp.logged('clinical_clients', 'practitioner_id');
 

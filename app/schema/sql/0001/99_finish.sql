@@ -20,6 +20,14 @@ select pg_temp.only('sealing_keys', 'wrapped, derivation, retired_at');
 select pg_temp.only('supervision_relationships', 'agreed_at, during');
 select pg_temp.only('agent_emergence_candidates', 'state');
 select pg_temp.only('maia_adaptations', 'active');
+-- Nobody writes into a record when it was written.
+select pg_temp.only('user_consent_log', 'user_id, purpose, version, given', 'insert');
+select pg_temp.only('client_consents', 'practitioner_id, client_id, subject, given, given_by, evidence', 'insert');
+select pg_temp.only('data_requests', 'user_id, kind', 'insert');
+select pg_temp.only('moderation_reports', 'user_id, rule, subject_kind, subject_id, reason', 'insert');
+select pg_temp.only('moderation_actions', 'report_id, moderator_id, user_id, kind, reason, until', 'insert');
+select pg_temp.only('moderation_appeals', 'action_id, user_id, reason', 'insert');
+select pg_temp.only('steward_actions_log', 'steward_id, kind, subject, reason', 'insert');
 
 revoke execute on all functions in schema maia, auth from public;
 grant execute on all functions in schema auth to anon, authenticated, service_role;
