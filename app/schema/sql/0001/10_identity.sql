@@ -92,7 +92,7 @@ create table user_consent_log (
     version smallint not null,
     given boolean not null,
     source text not null default 'person' check (source in ('person', 'practitioner', 'migration')),
-    created_at timestamptz not null default now(),
+    created_at timestamptz not null default clock_timestamp(),
     foreign key (purpose, version) references consent_purposes (code, version)
 );
 comment on table user_consent_log is 'Each time somebody agreed or withdrew. Only added to; the last line of a purpose holds.';

@@ -65,7 +65,7 @@ create table client_consents (
     given boolean not null,
     given_by text not null default 'client' check (given_by in ('client', 'guardian')),
     evidence sealed,
-    created_at timestamptz not null default now()
+    created_at timestamptz not null default clock_timestamp()
 );
 comment on table client_consents is 'What a client agreed to with a practitioner. Only added to; the last line of a subject holds.';
 comment on column client_consents.evidence is 'The signed paper or the words spoken.';
