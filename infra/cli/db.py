@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
@@ -108,5 +109,6 @@ def _shell(stack: Stack, user: str | None) -> int:
         options = f"-c role=authenticated -c request.jwt.claims={claims}"
     container = common.running(stack, "postgres")
     where = f"host=/run/postgresql user=postgres dbname={schema.DATABASE}"
-    command = ["docker", "exec", "-it", "-e", f"PGOPTIONS={options}", str(container.name), "psql", "-X", where]
+    terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
+    command = ["docker", "exec", *terminal, "-e", f"PGOPTIONS={options}", str(container.name), "psql", "-X", where]
     return subprocess.run(command, check=False).returncode

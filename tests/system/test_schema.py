@@ -53,6 +53,7 @@ def _link(postgres: Server) -> Iterator[Link]:
 def link(_link: Link) -> Iterator[Link]:
     """As superuser, in a transaction that is undone."""
     with _link.transaction(force_rollback=True):
+        _link.execute("set local lock_timeout = '20s'")  # what another test holds is a fault, not a reason to wait
         yield _link
 
 
