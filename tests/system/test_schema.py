@@ -20,6 +20,7 @@ from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from app.schema import catalogue, documents, files, migrate, sealed, snapshot
 from app.schema.apply import Refused
+from checks import test_postgres as checked
 from infra import schema
 from tests import tenants
 from tests.postgres import Server, server
@@ -213,6 +214,22 @@ BREAKING = {
 def test_a_rule_that_is_broken_is_named(link: Link, rule: str) -> None:
     link.execute(BREAKING[rule].encode())
     assert catalogue.broken(link, rule)
+
+
+def test_the_check_of_a_running_appliance_finds_a_broken_rule(postgres: Server) -> None:
+    plan: Any = None
+    with postgres.connect(DATABASE, autocommit=True) as link:
+        for rule in (checked.superusers, checked.schema):
+            observed, expected = rule(link, plan)
+            assert observed == expected
+        link.execute("alter role service_role login")
+        link.execute("revoke all on maia.dreams from anon; grant insert on maia.dreams to anon")
+        try:
+            assert checked.superusers(link, plan)[0] == {"postgres", "service_role"}
+            found, _ = checked.schema(link, plan)
+            assert {line.partition(":")[0] for line in found} == {"anonymous-writes", "logins"}
+        finally:
+            link.execute("alter role service_role nologin; revoke all on maia.dreams from anon")
 
 
 # Who asks
