@@ -9,6 +9,7 @@ import docker
 import psycopg
 import pytest
 
+from app.schema import catalogue
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
 from checks.probing import Probes
@@ -85,7 +86,11 @@ def login_rules(link: Link, plan: Plan) -> tuple[Any, Any]:
 
 
 def superusers(link: Link, plan: Plan) -> tuple[Any, Any]:
-    return _column(link, "select rolname from pg_roles where rolsuper or rolbypassrls or rolreplication"), {"postgres"}
+    """No login has more than its part needs; what the service key acts as passes by row security, and has no login."""
+    found = _column(link, "select rolname from pg_roles where rolsuper or rolbypassrls or rolreplication")
+    return found - (_column(link, "select rolname from pg_roles where not rolcanlogin") & {"service_role"}), {
+        "postgres"
+    }
 
 
 def superuser_password(link: Link, plan: Plan) -> tuple[Any, Any]:
@@ -119,11 +124,21 @@ def owners(link: Link, plan: Plan) -> tuple[Any, Any]:
     return _column(link, query), set()
 
 
+def schema(link: Link, plan: Plan) -> tuple[Any, Any]:
+    """MAIA's database, where there is one, keeps the rules of its schema, and nobody changed anything past its log."""
+    if not _column(link, "select datname from pg_database where datname = 'maia'"):
+        return set(), set()
+    with psycopg.connect(host=link.info.host, user="postgres", dbname="maia", connect_timeout=5) as found:
+        if not catalogue.present(found):
+            return {"the schema is not applied: maia db migrate"}, set()
+        return {*catalogue.findings(found), *catalogue.altered(found)}, set()
+
+
 RULES: Mapping[str, Callable[[Link, Plan], tuple[Any, Any]]] = {
     rule.__name__.replace("_", "-"): rule
     for rule in (
         *(preloaded, extensions, pending_restart, altered, login_rules, superusers, superuser_password, scram_only),
-        *(logins, parts_present, owners),
+        *(logins, parts_present, owners, schema),
     )
 }
 

@@ -272,6 +272,10 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
         sql("set password_encryption = 'md5'; create role old password 'a'", "drop role old"),
     ),
     "owners": ({"database[postgres-owners]"}, sql("create database open_to_all", "drop database open_to_all")),
+    "schema": (
+        {"database[postgres-schema]", "database[postgres-owners]"},
+        sql("create database maia", "drop database maia"),
+    ),
     "default-credentials": (
         {"database[postgres-logins]", "refusals[postgres-default-credentials]"},
         sql("create role supabase_admin login password 'postgres'", "drop role supabase_admin"),

@@ -1,0 +1,114 @@
+"""Bring MAIA's database to this release's schema, say where it stands, compare it, or open it.
+
+`migrate` applies what is pending, whole versions or nothing. `status` also looks for what breaks the schema's rules and
+for changes past the log. `diff` compares with a database made anew beside it. `shell` is psql, as the schema's owner or
+as a user whom --as names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+from infra.cli import common
+from infra.errors import MaiaError
+
+if TYPE_CHECKING:
+    from infra.stack import Stack
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("migrate", help="apply what is pending")
+    status = actions.add_parser("status", help="say where it stands")
+    status.add_argument("--json", action="store_true")
+    actions.add_parser("diff", help="show how it differs from this release's schema")
+    shell = actions.add_parser("shell", help="open it with psql")
+    shell.add_argument("--as", dest="user", metavar="UUID", help="as this user meets it, with row security")
+
+
+def run(args: argparse.Namespace) -> int:
+    import psycopg
+
+    stack = common.started(args)
+    if not stack.plan.has("postgres"):
+        raise MaiaError("disabled", where="maia:parts.postgres", mend="enable it and run maia up")
+    if args.action == "shell":
+        return _shell(stack, args.user)
+    socket = str(stack.site.sockets(stack.name) / "postgres")
+    try:
+        match args.action:
+            case "migrate":
+                return _migrate(stack, socket)
+            case "diff":
+                return _diff(socket)
+            case _:
+                return _status(socket, as_json=args.json)
+    except psycopg.Error as error:
+        raise MaiaError(
+            " ".join(str(error).split()), where="postgres", mend=f"maia doctor --stack {stack.name}"
+        ) from None
+
+
+def _migrate(stack: Stack, socket: str) -> int:
+    from infra import schema
+    from infra.progress import Progress
+
+    with common.locked(stack, "db migrate"), Progress() as progress, progress.step("schema") as say:
+        applied = schema.bring(socket, say)
+    print(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
+    return 0
+
+
+def _diff(socket: str) -> int:
+    from infra import schema
+    from infra.progress import Progress
+
+    with Progress() as progress, progress.step("schema") as say:
+        found = schema.differences(socket, say)
+    print("\n".join(found) or "the same")
+    return int(bool(found))
+
+
+def _status(socket: str, *, as_json: bool) -> int:
+    from infra import schema
+
+    state, findings, root = schema.state(socket), schema.findings(socket), schema.root(socket)
+    if as_json:
+        document = {
+            "version": state.version,
+            "pending": state.pending,
+            "faults": state.faults,
+            "findings": findings,
+            "log": root,
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        print(f"version: {state.version or 'none'}")
+        print(f"pending: {', '.join(state.pending) or 'nothing'}")
+        for fault in (*state.faults, *findings):
+            print(f"fault:   {fault}")
+        print(f"log:     {root or 'none'}")
+    return int(bool(state.faults or findings))
+
+
+def _shell(stack: Stack, user: str | None) -> int:
+    """Hand over to psql in the part's container."""
+    from infra import schema
+
+    options = "-c role=maia_owner"
+    if user:
+        try:
+            claims = json.dumps({"sub": str(uuid.UUID(user)), "role": "authenticated"}, separators=(",", ":"))
+        except ValueError:
+            raise MaiaError(f"{user!r} is no UUID", where="--as", mend="take one of maia.users") from None
+        options = f"-c role=authenticated -c request.jwt.claims={claims}"
+    container = common.running(stack, "postgres")
+    where = f"host=/run/postgresql user=postgres dbname={schema.DATABASE}"
+    terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
+    command = ["docker", "exec", *terminal, "-e", f"PGOPTIONS={options}", str(container.name), "psql", "-X", where]
+    return subprocess.run(command, check=False).returncode
