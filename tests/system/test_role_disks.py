@@ -128,35 +128,8 @@ def test_a_folder_that_cannot_be_a_mount_is_refused(host: Target, disk: Disk) ->
         host.apply("disks", disks_data=disk(), disks_folder="/srv/with space")
 
 
-def test_docker_keeps_everything_on_the_disk(host: Target, data: str) -> None:
-    asked: dict[str, Any] = {"disks_data": data, "disks_docker": True}
-    assert host.together({"disks": asked, "docker": {"docker_hardened": True}})
-    assert host.apply("disks", **asked) == []
-    options, source = mounted(host, "/var/lib/docker")
-    assert source == f"{data}[/docker]"
-    assert "noexec" not in options and {"nodev", "nosuid"} <= set(options.split(","))
-    host.sh("""
-        tar -C / -ch /usr/bin/cat $(ldd /usr/bin/cat | grep -o '/lib[^ ]*') | docker import - tools >/dev/null
-        docker volume create mine >/dev/null; echo on the disk >/srv/data/docker/volumes/mine/_data/words
-    """)
-    said = host.sh("docker run --rm --volume mine:/mine:ro tools /usr/bin/cat /mine/words")
-    assert said == "on the disk\n"
-
-
-def test_docker_does_not_start_onto_the_disk_below(host: Target, data: str) -> None:
-    file = host.sh(f"losetup --noheadings --output BACK-FILE {data}").strip()
-    host.sh(f"systemctl stop docker.socket docker.service srv-data.mount; losetup --detach {data}")
-    host.sh("systemctl start docker.service 2>/dev/null || true")
-    assert host.sh("systemctl show --value --property ActiveState docker.service") != "active\n"
-    host.sh(f"losetup {data} {file}; systemctl reset-failed; systemctl start docker.service")
-    assert mounted(host, "/var/lib/docker")
-
-
-def test_docker_is_stopped_before_its_disk_is_taken_away(host: Target, data: str) -> None:
-    assert host.apply("disks", entry="remove", disks_data=data)
-    assert mounted(host, "/srv/data") == mounted(host, "/var/lib/docker") == []
-    assert host.sh("docker volume ls --quiet") == ""
-    with pytest.raises(MaiaError, match="/var/lib/docker holds something already"):
+def test_docker_is_not_put_over_a_disk_of_its_own(host: Target, data: str) -> None:
+    with pytest.raises(MaiaError, match="/var/lib/docker holds something already, or is a disk of its own"):
         host.apply("disks", disks_data=data, disks_docker=True)
 
 
