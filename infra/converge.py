@@ -106,6 +106,7 @@ def roles(
                 "ANSIBLE_HOME": f"{private}/home",
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_PIPELINING": "1",
+                "ANSIBLE_TIMEOUT": "60",  # a busy server takes its time before sudo answers
                 "ANSIBLE_SSH_ARGS": "-oControlMaster=auto -oControlPersist=5",
                 "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{private}/cp",  # else another run's connection, and its key, is used
             },
