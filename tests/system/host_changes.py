@@ -106,7 +106,7 @@ ACCOUNTS = {
     "docker-group": "sed -i 's/^docker:\\(.*\\):[^:]*$/docker:\\1:games/' /etc/group",
 }
 ALSO: Mapping[str, set[str]] = {
-    "account.uid-zero": {"account.unique", "account.system-locked", "account.passwords"},
+    "account.uid-zero": {"account.unique", "account.passwords"},
     "account.group-zero": {"account.unique"},
     "account.hashes": {"account.system-locked", "account.ends"},
     "account.passwords": {"account.system-locked"},
@@ -139,7 +139,7 @@ UNITS = {
     "undo systemctl disable -q bluetooth",
     "debug-shell": "systemctl enable -q debug-shell; undo systemctl disable -q debug-shell",
     "docker": "systemctl disable -q docker; undo systemctl enable -q docker",
-    "nftables": "systemctl disable -q nftables; undo systemctl enable -q nftables",
+    "nftables": "systemctl disable -q maia-firewall; undo systemctl enable -q maia-firewall",
     "updates": "systemctl disable -q apt-daily-upgrade.timer; undo systemctl enable -q apt-daily-upgrade.timer",
 }
 SUDO = {
