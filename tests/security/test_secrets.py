@@ -109,7 +109,9 @@ def test_no_log_holds_a_secret(secrets: Secrets, running: Mapping[str, Running])
 def test_the_machines_owners_folder_holds_no_secret_but_where_parts_read_it(secrets: Secrets, stack: Stack) -> None:
     """State with its backups and history, stack file, evidence, locks, and whatever else comes to lie there."""
     mounted = stack.site.files(stack.name)
-    allowed = [mounted / "administrators", *mounted.glob("*/secrets"), stack.site.passphrase]
+    own = [stack.site.passphrase, stack.site.key]  # the keys of the folder itself
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in own)
+    allowed = [mounted / "administrators", *mounted.glob("*/secrets"), *own]
     looked = 0
     for folder, _, names in os.walk(stack.site.root):
         for path in (Path(folder) / name for name in names):
