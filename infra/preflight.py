@@ -72,6 +72,7 @@ def check(plan: Plan, site: Site, say: Callable[[str], None], *, carries: bool =
         carries: data of an older Postgres will be carried over.
     """
     say("looking at this machine")
+    refuse_elsewhere(plan)
     facts = gather(plan, site)
     if carries and facts.cluster and int(facts.cluster) < MAJOR:
         facts = replace(facts, cluster="")
@@ -79,6 +80,17 @@ def check(plan: Plan, site: Site, say: Callable[[str], None], *, carries: bool =
         say("Ubuntu is supported as best we can; Debian 12 and 13 are what is tested")
     for problem in judge(plan, facts):
         raise problem
+
+
+def refuse_elsewhere(plan: Plan) -> None:
+    """Servers are prepared by their roles; the parts themselves run on this machine.
+
+    Raises:
+        MaiaError: they are to run on another one.
+    """
+    if plan.on:
+        mend = "leave it out, and bring the parts up on that server by its own ./maia up; nothing changed yet"
+        raise MaiaError("parts on another server are not there yet", where="maia:on", mend=mend)
 
 
 def judge(plan: Plan, facts: Facts) -> list[MaiaError]:

@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 import pulumi
 import pulumi_docker as docker
 
-from infra import authority, credentials
+from infra import authority, credentials, preflight
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
 from infra.components.files import Files
@@ -28,6 +28,7 @@ def declare(plan: Plan, site: Site) -> None:
     Raises:
         MaiaError: an image is missing; nothing is declared then, so nothing is changed.
     """
+    preflight.refuse_elsewhere(plan)
     config = pulumi.Config("secrets")
     found = {name: config.require_secret(name) for name in (*plan.secrets, *authority.NAMES)}
     found |= {name: value for name in authority.OPTIONAL if (value := config.get_secret(name))}

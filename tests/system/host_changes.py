@@ -212,7 +212,8 @@ def _changes() -> Iterator[tuple[str, str]]:
                 yield wish.rule, _file(wish)
     tables = {"login": LOGIN, "pam": PAM, "firewall": FILTER, "tree": TREE, "units": UNITS, "sudo": SUDO}
     for group, table in tables.items():
-        yield from ((f"{group}.{name}", script) for name, script in table.items())
+        before = "undo systemctl reload maia-firewall; " if table is FILTER else ""
+        yield from ((f"{group}.{name}", before + script) for name, script in table.items())
     for name, script in ACCOUNTS.items():
         kept = "".join(f"keep /etc/{file}; " for file in ("passwd", "shadow", "group", "shells"))
         yield f"account.{name}", kept + script
