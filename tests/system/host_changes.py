@@ -37,6 +37,8 @@ SSHD = {
     "pubkeyacceptedalgorithms": "ssh-ed25519,ssh-rsa", "strictmodes": "no", "usepam": "no", "x11forwarding": "yes",
 }  # fmt: skip
 """What the daemon is told instead."""
+LAST = {"maxstartups"}
+"""Of these it takes the last word, of all others the first."""
 NOT_THERE = (("packages", "at"), ("packages", "cron"))
 """What no test host has."""
 STATUS = "/var/lib/dpkg/status"
@@ -111,7 +113,6 @@ ALSO: Mapping[str, set[str]] = {
     "account.hashes": {"account.system-locked", "account.ends"},
     "account.passwords": {"account.system-locked"},
     "pam.history": {"pam.history-authtok", "pam.history-remember", "pam.history-root"},
-    "pam.quality": {"pam.quality-root"},
     "pam.unix": {"pam.unix-authtok", "pam.unix-hash"},
     "sysctl.net.ipv6.conf.all.forwarding": {"sysctl.net.ipv6.conf.default.forwarding"},
 }
@@ -200,8 +201,8 @@ def _changes() -> Iterator[tuple[str, str]]:
     for wish in WISHES.values():
         match wish.group:
             case "sshd" if wish.name in SSHD:
-                line = f"{wish.name} {SSHD[wish.name]}"
-                yield wish.rule, f"put /etc/ssh/sshd_config.d/00-0.conf 600 <<< '{line}'"
+                line, first = f"{wish.name} {SSHD[wish.name]}", wish.name not in LAST
+                yield wish.rule, f"put /etc/ssh/sshd_config.d/{'00-0' if first else 'zz'}.conf 600 <<< '{line}'"
             case "sysctl" if wish.needs != "kernel":
                 yield wish.rule, _sysctl(wish)
             case "audit" | "pam" if "some" in wish.asked and wish.needs != "kernel" and wish.name != "immutable":
