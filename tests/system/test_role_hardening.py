@@ -161,7 +161,7 @@ def test_services_and_programs_that_are_not_needed_go(hardened: Target) -> None:
 
 
 def test_compilers_can_be_left_to_root(hardened: Target) -> None:
-    hardened.sh("cp /usr/bin/true /usr/bin/x86_64-linux-gnu-gcc-14")
+    hardened.sh("install -m 755 /usr/bin/true /usr/bin/x86_64-linux-gnu-gcc-14")
     assert hardened.apply("hardening", hardening_compilers=False) == ["hardening : Have them closed to others"]
     assert _as(hardened, "anna", "/usr/bin/x86_64-linux-gnu-gcc-14").returncode == 126
     hardened.sh("/usr/bin/x86_64-linux-gnu-gcc-14")
