@@ -94,9 +94,10 @@ def test_with_a_card_the_driver_comes_from_the_mirror_that_the_host_has(
     after = set(docker_host.sh(origins.format("non-free")).splitlines())
     assert after and after <= before
     assert docker_host.sh("nvidia-smi 2>&1 || true").startswith("NVIDIA-SMI has failed because it couldn't communicate")
-    assert docker_host.sh("dpkg-query --show --showformat='${Package} ' '*dkms*' 2>/dev/null || true") == "", (
-        "the kernel's"
+    installed = (
+        "dpkg-query --show --showformat='${Package} ${db:Status-Status}\\n' '*dkms*' | grep ' installed$' || true"
     )
+    assert docker_host.sh(installed) == "", "the kernel's"
     assert docker_host.apply("gpu", **asked) == []
     assert docker_host.apply("gpu", check=True, **asked) == []
 
