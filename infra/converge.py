@@ -129,7 +129,7 @@ def _reached(on: Server | Path | None) -> dict[str, Any]:
             "ansible_connection": "maia_chroot",
             "maia_root": str(on),
             "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_remote_tmp": "/root/.ansible",
+            "ansible_remote_tmp": "~root/.ansible",
         }
     return _here()
 

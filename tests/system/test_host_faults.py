@@ -118,7 +118,7 @@ def test_a_server_that_knows_another_key_is_told_which_to_let_in(order: Order, t
 
 
 def test_a_user_who_does_not_become_root_is_refused(order: Order, server: Server) -> None:
-    with broken(server, "mv /etc/sudoers.d/lab /root/", "mv /root/lab /etc/sudoers.d/"):
+    with broken(server, "mv /etc/sudoers.d/lab /srv/", "mv /srv/lab /etc/sudoers.d/"):
         assert "host one: the user that logs in does not become root" in refusal(order)
 
 
@@ -131,8 +131,8 @@ def test_another_distribution_is_refused(order: Order, server: Server) -> None:
 def test_a_container_that_the_stack_file_calls_a_machine_is_refused(order: Order, server: Server) -> None:
     asked = dataclasses.replace(order, host=dataclasses.replace(order.host, kind="machine"))
     assert "maia:hosts.one.kernel: shares its kernel (docker), and the stack file says own" in refusal(asked)
-    lie = "cp -p /usr/bin/systemd-detect-virt /root/; printf '#!/bin/sh\\necho none\\n' >/usr/bin/systemd-detect-virt"
-    with broken(server, lie, "mv /root/systemd-detect-virt /usr/bin/"):
+    lie = "cp -p /usr/bin/systemd-detect-virt /srv/; printf '#!/bin/sh\\necho none\\n' >/usr/bin/systemd-detect-virt"
+    with broken(server, lie, "mv /srv/systemd-detect-virt /usr/bin/"):
         assert "its kernel is its own, and shows none of a kernel's threads" in refusal(asked)
 
 
@@ -220,9 +220,9 @@ def test_a_connection_that_is_cut_in_the_middle_is_taken_up_by_the_next_run(site
 
 def test_a_dead_mirror_is_told_with_where_to_look(site: Site, server: Server) -> None:
     source = "deb [trusted=yes] http://127.0.0.1:9/debian trixie main"
-    away = "mkdir /root/apt; mv /etc/apt/sources.list* /root/apt/; rm -rf /var/lib/apt/lists/*"
+    away = "mkdir /srv/apt; mv /etc/apt/sources.list* /srv/apt/; rm -rf /var/lib/apt/lists/*"
     dead = f"{away}; echo '{source}' >/etc/apt/sources.list"
-    with broken(server, dead, "rm /etc/apt/sources.list; mv /root/apt/* /etc/apt/; rmdir /root/apt"):
+    with broken(server, dead, "rm /etc/apt/sources.list; mv /srv/apt/* /etc/apt/; rmdir /srv/apt"):
         said = refusal(ordered(site, server, "installed"))
     assert said.startswith("role installed on one: Install a package: ")
     assert "its mirror of packages is not as it should be: run apt-get update there" in said

@@ -31,10 +31,10 @@ def server(host: Target) -> Server:
 
 @pytest.fixture(scope="module")
 def secured(host: Target) -> Target:
-    host.sh("ssh-keygen -q -t rsa -b 2048 -N '' -f /etc/ssh/ssh_host_rsa_key; ls /etc/ssh >/root/before")
+    host.sh("ssh-keygen -q -t rsa -b 2048 -N '' -f /etc/ssh/ssh_host_rsa_key; ls /etc/ssh >/srv/before")
     host.sh("printf 'PasswordAuthentication yes\\n' >/etc/ssh/sshd_config.d/50-cloud-init.conf")
     assert host.apply("ssh", check=True)
-    assert host.sh("ls /etc/ssh | diff /root/before -") == "", "only looked"
+    assert host.sh("ls /etc/ssh | diff /srv/before -") == "", "only looked"
     assert host.apply("ssh")
     return host
 
