@@ -17,6 +17,7 @@ import yaml
 
 from infra.site import REPO, Site
 from infra.stack import Stack
+from tests.processes import kill_all
 
 if TYPE_CHECKING:
     from tests.clients import Bucket
@@ -76,6 +77,7 @@ class Appliance:
     program: Path = REPO
     """The checkout whose command it is."""
     _secrets: dict[str, str] = field(default_factory=dict)
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def site(self) -> Site:
@@ -107,7 +109,7 @@ class Appliance:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a verb that the test will interrupt."""
-        return subprocess.Popen(
+        begun = subprocess.Popen(
             [self.program / "maia", *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -115,6 +117,14 @@ class Appliance:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(begun)
+        return begun
+
+    def end(self) -> None:
+        """End every verb that a failed test left at work."""
+        for begun in self._started:
+            if begun.poll() is None:
+                kill_all(begun)
 
     def write(self, changes: Mapping[str, Any] | None = None) -> None:
         """Write the stack file, with ``changes`` to its ``maia:`` keys; secrets in it are kept."""
@@ -198,13 +208,20 @@ def bucket(stack: Stack) -> Iterator[Bucket]:
 
 @contextmanager
 def small(root: Path) -> Iterator[Appliance]:
-    """A small stack that is not up yet, to bring up, break and remove; nothing of it is left afterwards."""
+    """A small stack that is not up yet, to bring up, break and remove; nothing of it is left afterwards.
+
+    Nor is anything there before: where the one before it failed half way, this one need not fail of that as well.
+    """
+    from infra import leftovers
+
+    leftovers.remove_all(OWN, print)
     made = Appliance(OWN, root, _values(OWN))
     made.disable("alertmanager", "node-exporter", "blackbox-exporter", "exit")
     made.write()
     try:
         yield made
     finally:
+        made.end()
         if any(not left.startswith("path") for left in made.leftovers()) and made.site.stack_file(made.name).exists():
             made.maia("destroy", "--yes", made.name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,12 +25,19 @@ def family(pid: int) -> list[int]:
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    for pid in family(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    """End them all at once: none goes on while the others are looked for, so that none starts another meanwhile."""
+    stopped: list[int] = []
+    while found := [pid for pid in family(process.pid) if pid not in stopped]:
+        stopped += found
+        _send(found, signal.SIGSTOP)
+    _send(stopped, signal.SIGKILL)
     process.communicate()
+
+
+def _send(pids: list[int], what: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
 
 
 def kill_at(process: subprocess.Popen[str], said: str) -> None:

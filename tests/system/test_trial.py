@@ -21,7 +21,7 @@ from infra.plan.networks import candidate
 from tests.conftest import STORES, Appliance, small
 from tests.processes import kill_all
 
-PATIENCE = 120
+PATIENCE = 300
 """Seconds for anything that is waited for."""
 SERVER = """\
 const { createServer } = require('node:http')

@@ -32,6 +32,8 @@ from tests.releases import BROKEN, FIRST, checkout, edit, first, present
 ROWS = 5000
 PAUSES = 2
 """How often the gateway may be away while a release is exchanged: its own container is, once."""
+ANSWER = 20
+"""Seconds within which a gateway that is there answers, however busy the machine is."""
 
 
 @dataclass
@@ -149,7 +151,7 @@ def visiting(appliance: Appliance) -> Iterator[Served]:
 
     def go_on() -> None:
         while not over.wait(0.05):
-            with httpx.Client(base_url=appliance.url, verify=trusted, trust_env=False, timeout=2) as client:
+            with httpx.Client(base_url=appliance.url, verify=trusted, trust_env=False, timeout=ANSWER) as client:
                 served.ask(client)
 
     thread = threading.Thread(target=go_on)
