@@ -56,7 +56,7 @@ def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     server = lab.up(name, lambda text: None, release=release, volumes=volumes)
     made = Fresh(lab, name, release, server)
     script = (
-        "mkdir -p ~/.cache && ln -sfn /srv/cache ~/.cache/maia"
+        "mkdir ~/.cache && ln -s /srv/cache ~/.cache/maia"
         " && { [ ! -d /usr/local/go ] || ln -s /usr/local/go/bin/go /usr/local/bin/; }"
         " && export DEBIAN_FRONTEND=noninteractive && apt-get update -q"
         " && apt-get install -qy --no-install-recommends git && git clone -q /srv/maia ~/maia"
