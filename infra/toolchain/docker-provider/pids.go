@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -68,8 +67,9 @@ func setPids(ctx context.Context, d *schema.ResourceData, meta any, limit int) e
 	limited := container.UpdateConfig{Resources: container.Resources{PidsLimit: &most}}
 	for try := 1; ; try++ {
 		_, err = docker.ContainerUpdate(ctx, d.Id(), limited)
-		// One that has just stopped is refused until Docker has taken note of it; what made it stop is not ours to tell.
-		if err == nil || try == tries || !stopped(err) {
+		// One that has just stopped is refused, in several ways, until Docker has taken note of it; what made it stop is
+		// not ours to tell.
+		if err == nil || try == tries {
 			break
 		}
 		time.Sleep(pause)
@@ -78,11 +78,6 @@ func setPids(ctx context.Context, d *schema.ResourceData, meta any, limit int) e
 		return fmt.Errorf("limit the processes of container %s: %w", d.Id(), err)
 	}
 	return nil
-}
-
-// stopped says in either of Docker's ways that the container does not run, of which it has not taken note yet.
-func stopped(err error) bool {
-	return strings.Contains(err.Error(), "stopped container") || strings.Contains(err.Error(), "not running")
 }
 
 func readPids(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
