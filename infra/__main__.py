@@ -19,6 +19,7 @@ for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
     os.environ.pop(name, None)
 
 try:
-    declare(Stack(pulumi.get_stack(), Site.current()).plan, Site.current())
+    stack = Stack(pulumi.get_stack(), Site.current())
+    declare(stack.plan, stack.site, stack.place)
 except MaiaError as error:
     raise pulumi.RunError(str(error)) from None

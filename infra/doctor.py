@@ -43,17 +43,18 @@ def examine(stack: Stack) -> Iterator[Finding]:
     except MaiaError as error:
         yield str(error), f"edit {stack.file if stack.exists() else stack.example}"
         return
-    for problem in preflight.judge(plan, preflight.gather(plan, stack.site)):
+    facts = preflight.gather(plan, stack.site, stack.place)
+    for problem in preflight.judge(plan, facts):
         where = f"{problem.where}: " if problem.where else ""
         yield where + problem.what, problem.mend.partition("; nothing changed")[0]
-    if preflight.docker_state() == "down":
+    if facts.docker == "down":
         yield "Docker is installed and does not run", "./maia up"
         return
     if not stack.exists():
         yield f"the stack {stack.name} was never brought up", f"./maia up --stack {stack.name}"
         return
     yield from _stored(stack)
-    if preflight.docker_state() == "answers":
+    if facts.docker == "answers":
         yield from _running(stack)
 
 
@@ -113,7 +114,7 @@ def _aging(stack: Stack) -> Iterator[Finding]:
 def _running(stack: Stack) -> Iterator[Finding]:
     if not stack.plan.running:
         return
-    for state in health.states(stack.plan, health.client(), memory=False):
+    for state in health.states(stack.plan, health.client(stack.place), memory=False):
         if state.state != "running":
             yield f"{state.part} is {state.state}", f"./maia up --stack {stack.name}"
         elif not state.well:

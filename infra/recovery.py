@@ -15,9 +15,8 @@ from typing import Any
 import docker
 from docker.models.containers import Container as Running
 
-from infra import config, health
+from infra import atomic, config, health
 from infra.catalog.backup import SERVICE
-from infra.components import files
 from infra.config import parse
 from infra.errors import MaiaError
 from infra.plan import Container, Plan, build
@@ -209,7 +208,7 @@ def rendered(
     uid, gid = (int(each) for each in part.user.split(":"))
     paths = {Path(file.path).name: file for file in part.files}
     texts = {name: render(file, plan, part, secrets) for name, file in paths.items() if name in names}
-    files.write(folder, texts, uid=uid, gid=gid, private=True)
+    atomic.fill(str(folder), texts, uid=uid, gid=gid, private=True)
     try:
         yield folder
     finally:

@@ -86,6 +86,15 @@ class Site:
         """The secrets of a restore, for as long as it runs."""
         return self.root / "restore" / stack
 
+    @property
+    def server_key(self) -> Path:
+        """The private key by which servers let the appliance in."""
+        return self.root / "hosts" / "id_ed25519"
+
+    def known_hosts(self, server: str) -> Path:
+        """The one host key of a server that is accepted."""
+        return self.root / "hosts" / f"{server}.known"
+
     def lock(self, stack: str) -> Path:
         """Held by the one verb that may change the stack."""
         return self.root / "locks" / f"{stack}.lock"

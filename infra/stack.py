@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,19 +11,23 @@ from typing import Any
 import yaml
 
 from infra import atomic, catalog, config, owner, plan
+from infra import machine as facts
 from infra.config import Source
 from infra.errors import MaiaError
+from infra.host import AUTOMATION
 from infra.images import store
 from infra.images.recipe import load_all
+from infra.place import HERE, Place, There
 from infra.plan import Plan
 from infra.releases import version
 from infra.site import REPO, Site
+from infra.ssh import Server
 
 
-def machine() -> plan.Machine:
-    """This machine's memory and processors."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return plan.Machine(memory=pages * size // 2**20, cpus=len(os.sched_getaffinity(0)))
+def machine(at: Place = HERE) -> plan.Machine:
+    """A machine's memory and processors."""
+    memory, cpus = at.call(facts.size)
+    return plan.Machine(memory=memory, cpus=cpus)
 
 
 def image_refs(packages: str = "") -> dict[str, plan.ImageRef]:
@@ -102,21 +105,52 @@ class Stack:
         return parts | {f"maia:apps.{name}": app for name, app in self.config.apps.items()}
 
     @cached_property
+    def place(self) -> Place:
+        """Where its containers run.
+
+        Raises:
+            MaiaError: on a server that the stack file does not name.
+        """
+        if not self.exists() and not self.example.exists():  # of which something may still be left here
+            return HERE
+        name, known = self.config.on, self.config.hosts
+        if not name:
+            return HERE
+        if name not in known:
+            raise MaiaError(f"no server {name!r}", where="maia:on", mend=config.nearest(name, known))
+        return There(
+            Server(
+                name=name,
+                address=known[name].address,
+                port=known[name].port,
+                user=AUTOMATION,
+                key=self.site.server_key,
+                known=self.site.known_hosts(name),
+            )
+        )
+
+    @property
+    def home(self) -> Site:
+        """Where its files lie on the machine that its containers run on."""
+        return self.place.home(self.site, self.name)
+
+    @cached_property
     def plan(self) -> Plan:
         return self.planned(self.config.packages)
 
     def planned(self, packages: str) -> Plan:
         """The plan with images of the packages of another moment."""
+        at = self.place
         apps = {
-            f"app:{name}": plan.ImageRef(id=owner.identity(f"maia:apps.{name}", app), user=app.user)
+            f"app:{name}": plan.ImageRef(id=owner.identity(f"maia:apps.{name}", app, at), user=app.user)
             for name, app in self.config.apps.items()
         }
         foreign = {
-            service.image: plan.ImageRef(id=owner.identity(f"maia:parts.{service.name}", source), user=service.user)
+            service.image: plan.ImageRef(id=owner.identity(f"maia:parts.{service.name}", source, at), user=service.user)
             for service in catalog.SERVICES
             if (source := self.sources.get(f"maia:parts.{service.name}"))
         }
-        return plan.build(self.name, self.config, machine(), image_refs(packages) | apps | foreign)
+        return plan.build(self.name, self.config, machine(at), image_refs(packages) | apps | foreign)
 
     @property
     def secret_names(self) -> set[str]:

@@ -75,7 +75,7 @@ def running(stack: Stack, part: str, *, migration: bool = False) -> Container:
     planned = stack.plan.container(part)
     if migration and not planned.migrate:
         raise MaiaError("has no migration", where=part, mend=f"maia logs {part}")
-    found = health.find(health.client(), job(planned.name) if migration else planned.name)
+    found = health.find(health.client(stack.place), job(planned.name) if migration else planned.name)
     if found is None:
         raise MaiaError("has no container", where=part, mend=f"maia up --stack {stack.name}")
     return found

@@ -54,12 +54,12 @@ def remove(stack: Stack, progress: Progress, *, ours: bool = False) -> Path | No
     with progress.step("pulumi destroy") as say:
         if engine.exists():
             engine.recover(say)
-            leftovers.remove_unknown(stack.name, engine.known(), say)
+            leftovers.remove_unknown(stack, engine.known(), say)
             engine.destroy(say)
         elif not ours:
-            leftovers.refuse_foreign(stack.name)
+            leftovers.refuse_foreign(stack)
     with progress.step("leftovers") as say:
-        leftovers.remove_all(stack.name, say)
+        leftovers.remove_all(stack, say)
         kept = _remove_files(stack, say)
         engine.remove_stack()
         stack.file.unlink(missing_ok=True)
@@ -86,6 +86,8 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     Returns:
         A folder of points that the owner named elsewhere, which stays.
     """
+    from infra import atomic
+    from infra.place import HERE
     from infra.releases import home
 
     say("removing its files")
@@ -93,6 +95,8 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     folders = (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), site.restoring(name))
     for folder in (*folders, site.fetched(name), home(site, name)):
         shutil.rmtree(folder, ignore_errors=True)
+    if stack.exists() and stack.place is not HERE:
+        stack.place.call(atomic.clear, str(stack.home.root))
     for file in (site.unfinished(name), site.ages(name)):
         file.unlink(missing_ok=True)
     elsewhere = stack.config.backup.folder if stack.exists() else None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from infra.engine import Engine
     from infra.events import Outcome
     from infra.images.store import Image
+    from infra.place import Place
     from infra.progress import Progress, Say
     from infra.stack import Stack
 
@@ -57,8 +58,8 @@ def ready(stack: Stack, packages: str, progress: Progress, *, carries: bool = Fa
     from infra import preflight
 
     with progress.step("preflight") as say:
-        preflight.check(stack.planned(packages), stack.site, say, carries=carries)
-    ensure_docker(progress)
+        preflight.check(stack.planned(packages), stack.site, say, at=stack.place, carries=carries)
+    ensure_docker(progress, stack.place)
     engine, images = common.together(lambda: _engine(stack, progress), lambda: _images(stack, packages, progress))
     return engine, images
 
@@ -70,17 +71,18 @@ def stock(stack: Stack, engine: Engine, progress: Progress) -> Stack:
 
     with progress.step("secrets") as say:
         if not engine.exists():
-            leftovers.refuse_foreign(stack.name)
+            leftovers.refuse_foreign(stack)
         made = initialise.ensure(Stack(stack.name, stack.site), engine, say)
         say(f"{len(made)} made" if made else "nothing to make")
     return Stack(stack.name, stack.site)
 
 
-def ensure_docker(progress: Progress) -> None:
-    """Docker, and what builds images, where either is missing."""
+def ensure_docker(progress: Progress, at: Place | None = None) -> None:
+    """Docker, unless the parts run elsewhere, and what builds images, where either is missing."""
     from infra import preflight
+    from infra.place import HERE
 
-    if preflight.missing():
+    if preflight.missing(at or HERE):
         from infra import converge
         from infra.images import build
 
@@ -93,19 +95,19 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
     from infra import health, leftovers
 
     with progress.step("pulumi up") as say:
-        leftovers.end_exchanges(stack.plan, say, well=False)
+        leftovers.end_exchanges(stack, say, well=False)
         cut_short = engine.recover(say)
         # A state that knows nothing and was not cut short is no ground to remove what another site may own.
         if (known := engine.known()) or cut_short:
-            leftovers.remove_unknown(stack.name, known, say)
+            leftovers.remove_unknown(stack, known, say)
         _revive(stack, say)
         try:
             outcome = engine.up(say)
         finally:
-            leftovers.end_exchanges(stack.plan, say, well=True)
+            leftovers.end_exchanges(stack, say, well=True)
     if stack.plan.running:
         with progress.step("health") as say:
-            health.wait(stack.plan, health.client(), say)
+            health.wait(stack.plan, health.client(stack.place), say)
     return outcome
 
 
@@ -116,7 +118,7 @@ def _revive(stack: Stack, say: Say) -> None:
     from infra import health
 
     try:
-        health.revive(stack.plan, health.client(), say)
+        health.revive(stack.plan, health.client(stack.place), say)
     except (MaiaError, APIError) as error:
         say(" ".join(str(error).split()))
 
@@ -140,10 +142,11 @@ def load(stack: Stack, images: dict[str, Image], progress: Progress) -> None:
     from infra.images import store
 
     with progress.step("loading") as say:
-        client = health.client()
+        client = health.client(stack.place)
         say("into Docker")
         for image in images.values():
-            store.load(client, image)
+            if sent := store.load(client, image):
+                say(f"{image.name}: {common.size(sent)} of {common.size(image.size)} sent")
         for where, source in stack.sources.items():
             owner.load(client, where, source, say)
 
@@ -160,7 +163,7 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
             print(f"listens: {port.address}:{port.port} ({container.part})")
     print(f"open:    {plan.origin}/")
     print(f"log in:  operator, with the password that `maia secrets show operator --stack {plan.stack}` prints")
-    if told := served.told(plan, health.client()):
+    if told := served.told(plan, health.client(stack.place)):
         print(f"shows:   {told}")
     print(f"trust:   {stack.site.files(stack.name) / 'gateway' / 'config' / 'ca.crt'} is the CA for your browser")
     if plan.has(recovery.PART):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
+from typing import TypedDict
 
 import pulumi
 import pulumi_docker as docker
@@ -13,16 +14,20 @@ import pulumi_docker as docker
 from infra import authority, credentials
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
-from infra.components.files import Files
-from infra.components.part import Context, Part
+from infra.components.files import Files, Folder
+from infra.components.part import CA, Context, Part
 from infra.components.store import Bucket, Policy, StoreLogin
 from infra.errors import MaiaError
+from infra.place import Place, There
 from infra.plan import Plan
 from infra.site import Site
 
 
-def declare(plan: Plan, site: Site) -> None:
+def declare(plan: Plan, site: Site, at: Place) -> None:
     """Declare every resource of the plan; called by the Pulumi program only.
+
+    Args:
+        at: where its containers run.
 
     Raises:
         MaiaError: an image is missing; nothing is declared then, so nothing is changed.
@@ -34,10 +39,12 @@ def declare(plan: Plan, site: Site) -> None:
     secrets.apply(_refuse_weak)
     if plan.running:
         _check_images(plan)
-        _Appliance(plan, site, secrets, found.get(authority.STAMP))
+        _Appliance(plan, site, at, secrets, found.get(authority.STAMP))
     pulumi.export("origin", plan.origin)
     pulumi.export("running", plan.running)
     pulumi.export("plan", plan.hash)
+    if plan.on:
+        pulumi.export("on", plan.on)
 
 
 def _refuse_weak(secrets: Mapping[str, str]) -> None:
@@ -57,11 +64,26 @@ def _check_images(plan: Plan) -> None:
             raise MaiaError(f"the image {container.image} is not there", where=container.part, mend=mend)
 
 
+class _Where(TypedDict):
+    socket: str
+    admin: str
+    at: Place
+
+
 class _Appliance:
     def __init__(
-        self, plan: Plan, site: Site, secrets: pulumi.Output[Mapping[str, str]], stamp: pulumi.Output[str] | None
+        self,
+        plan: Plan,
+        site: Site,
+        at: Place,
+        secrets: pulumi.Output[Mapping[str, str]],
+        stamp: pulumi.Output[str] | None,
     ) -> None:
-        self.plan, self.site, self.secrets = plan, site, secrets
+        self.plan, self.site, self.at, self.secrets = plan, site, at, secrets
+        self.docker: docker.Provider | None = None
+        self.ground: list[pulumi.Resource] = []
+        if isinstance(at, There):
+            self.docker = self._elsewhere(at)
         self.context = Context(
             plan=plan,
             site=site,
@@ -70,6 +92,8 @@ class _Appliance:
             generation=pulumi.Output.unsecret(stamp.apply(_generation)) if stamp else None,
             networks=self._networks(),
             volumes={},
+            at=at,
+            docker=self.docker,
         )
         self.administrators = Files(
             "administrators",
@@ -83,8 +107,27 @@ class _Appliance:
         graph = {container.part: container.after for container in plan.containers}
         for name in TopologicalSorter(graph).static_order():
             container = plan.container(name)
-            needs = [*(self.parts[other].started for other in container.after), *self._provide(name)]
+            needs = [*self.ground, *(self.parts[other].started for other in container.after), *self._provide(name)]
             self.parts[name] = Part(self.context, container, needs)
+
+    def _elsewhere(self, at: There) -> docker.Provider:
+        """What a stack on a server has beside its parts: that server's Docker, and a folder there of its own."""
+        trusted = pulumi.Output.unsecret(self.secrets.apply(lambda values: authority.of(values).trusted))
+        Files(
+            "gateway-authority",  # for clients here
+            root=self.site.files(self.plan.stack) / "gateway" / "config",
+            files=trusted.apply(lambda certificates: {CA: certificates}),
+            user="0:0",
+            private=False,
+            opts=pulumi.ResourceOptions(),
+        )
+        home = at.home(self.site, self.plan.stack).root
+        keep = pulumi.ResourceOptions(retain_on_delete=True)  # recovery points may lie in it
+        self.ground.append(Folder("ground", path=home, user="0:0", at=at, opts=keep))
+        server = at.server
+        return docker.Provider(
+            "server", host=f"ssh://{server.user}@{server.address}:{server.port}", ssh_opts=server.shared
+        )
 
     def _networks(self) -> dict[str, docker.Network]:
         return {
@@ -99,7 +142,7 @@ class _Appliance:
                     "com.docker.network.bridge.inhibit_ipv4": str(not network.machine_address).lower(),
                 },
                 labels=[docker.NetworkLabelArgs(label="maia.stack", value=self.plan.stack)],
-                opts=pulumi.ResourceOptions(delete_before_replace=True),
+                opts=pulumi.ResourceOptions(delete_before_replace=True, provider=self.docker),
             )
             for network in self.plan.networks
         }
@@ -108,7 +151,7 @@ class _Appliance:
         return str(self.site.files(self.plan.stack) / "administrators" / name)
 
     def _socket(self, part: str) -> str:
-        return str(self.site.sockets(self.plan.stack) / part)
+        return str(self.context.home.sockets(self.plan.stack) / part)
 
     def _options(self, provider: str) -> pulumi.ResourceOptions:
         """Made once the provider answers; gone with it where the whole stack goes."""
@@ -136,6 +179,7 @@ class _Appliance:
                 database=need.database.name,
                 member_of=need.database.member_of,
                 extensions=need.database.extensions,
+                at=self.at,
                 opts=options,
             )
             login = Login(
@@ -144,6 +188,7 @@ class _Appliance:
                 role=need.role,
                 login=self._tagged(need.role, need.secret, "_"),
                 password=self.context.secret(need.secret),
+                at=self.at,
                 opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[role])),
             )
             made += [role, login]
@@ -160,6 +205,7 @@ class _Appliance:
                 channels=need.rules.channels,
                 commands=need.rules.commands,
                 password=self.context.secret(need.secret),
+                at=self.at,
                 opts=self._options("redis"),
             )
             for need in self.plan.redis_users
@@ -170,7 +216,7 @@ class _Appliance:
         made: list[pulumi.Resource] = []
         for need in (user for user in self.plan.store_users if user.part == part):
             options = self._options("s3")
-            where = {"socket": self._socket("s3"), "admin": self._admin("minio")}
+            where: _Where = {"socket": self._socket("s3"), "admin": self._admin("minio"), "at": self.at}
             buckets: list[pulumi.Resource] = [
                 Bucket(f"{bucket.name}-bucket", **where, bucket=bucket.name, versioned=bucket.versioned, opts=options)
                 for bucket in need.buckets
