@@ -75,7 +75,9 @@ def run(
     if os.geteuid() != 0:
         raise MaiaError("looks into namespaces and sockets of the parts", where="maia check", mend="run it as root")
     began = time.monotonic()
-    spec = Spec(plan=stack.plan, site=stack.site, secrets=dict(secrets or {}), control=control, keyword=keyword)
+    spec = Spec(
+        plan=stack.plan, site=stack.site, at=stack.place, secrets=dict(secrets or {}), control=control, keyword=keyword
+    )
     rows = _rows(spec, say)
     if not rows:
         raise MaiaError(

@@ -19,6 +19,7 @@ from minio.error import MinioException
 from checks import evidence, facts, probing
 from checks.store import Store
 from infra.catalog.model import Zone
+from infra.place import HERE, Place
 from infra.plan import Plan
 from infra.site import Site
 
@@ -32,6 +33,7 @@ class Spec:
     secrets: Mapping[str, str] = field(repr=False)
     control: str | None
     keyword: str | None
+    at: Place = HERE
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,11 @@ class Subject:
 
     @cached_property
     def facts(self) -> facts.Facts:
-        return facts.gather(self.spec.plan)
+        return facts.gather(self.spec.plan, self.spec.at)
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.spec.plan, self.spec.site)
+        return Store(self.spec.plan, self.spec.site, self.spec.at)
 
     @cached_property
     def probes(self) -> probing.Probes:
@@ -117,7 +119,7 @@ class Subject:
             with contextlib.suppress(*UNANSWERED):
                 if plan.has("s3"):
                     sealing = self.store.sealing_request(f"{plan.container('s3').addresses[Zone.DATA]}:9000")
-            return probing.probe(plan, self.facts, sealing)
+            return probing.probe(plan, self.facts, sealing, self.spec.at)
         finally:
             self.untidy = sealing is not None
 
@@ -146,6 +148,15 @@ class Plugin:
     @pytest.fixture(name="site", scope="session")
     def _site(self) -> Site:
         return self._spec.site
+
+    @pytest.fixture(name="at", scope="session")
+    def _at(self) -> Place:
+        return self._spec.at
+
+    @pytest.fixture(name="home", scope="session")
+    def _home(self) -> Site:
+        """Where the stack's files lie on the machine that it runs on."""
+        return self._spec.at.home(self._spec.site, self._spec.plan.stack)
 
     @pytest.fixture(name="secrets", scope="session")
     def _secrets(self) -> Mapping[str, str]:
@@ -217,7 +228,7 @@ class Plugin:
         self.rows.append(
             evidence.Row(
                 check=check,
-                host=platform.node(),
+                host=self._host,
                 part=case.part,
                 controls=controls_of(subject, case),
                 observed=expect.observed,
@@ -229,6 +240,10 @@ class Plugin:
         )
         return report
 
+    @property
+    def _host(self) -> str:
+        return self._spec.at.name or platform.node()
+
     def _waiver(self, check: str, key: str) -> evidence.Waiver | None:
         today = datetime.now(UTC).date()
         return next((waiver for waiver in self._waivers if waiver.covers(check, key, today)), None)
@@ -238,8 +253,8 @@ class Plugin:
 
     def write_report(self) -> None:
         """Put the evidence of a run of all checks into the site folder."""
-        plan, host = self._spec.plan, platform.node()
-        document = evidence.report(plan, host, self._subject.facts.engine, self.rows, self._began)
+        plan = self._spec.plan
+        document = evidence.report(plan, self._host, self._subject.facts.engine, self.rows, self._began)
         evidence.write_report(self._spec.site.evidence(plan.stack), document)
 
 

@@ -58,6 +58,17 @@ def look(root: str) -> dict[str, str] | None:
     }
 
 
+def read(path: str) -> str:
+    """One file."""
+    return Path(path).read_text()
+
+
+def mode(path: str) -> tuple[int, int]:
+    """Permissions and owner of what is at ``path``."""
+    found = os.stat(path)
+    return found.st_mode & 0o7777, found.st_uid
+
+
 def own(path: str, uid: int, gid: int) -> None:
     """Make a folder that opens to one user alone."""
     os.makedirs(path, exist_ok=True)

@@ -50,10 +50,15 @@ json.dump(answer, sys.stdout)
 class Place(ABC):
     """A machine with a Docker."""
 
-    name: str
-    """Empty for this machine."""
-    inputs: Mapping[str, Any]
-    """What a resource must keep to find it again; see `of`."""
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of the server; empty for this machine."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Mapping[str, Any]:
+        """What a resource must keep to find it again; see `of`."""
 
     @abstractmethod
     def home(self, site: Site, stack: str) -> Site:
@@ -87,9 +92,17 @@ class Place(ABC):
         """
 
 
-class _Here(Place):
-    name = ""
-    inputs: Mapping[str, Any] = {}
+@dataclass(frozen=True)
+class Here(Place):
+    """This machine."""
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return {}
 
     def home(self, site: Site, stack: str) -> Site:
         return site
@@ -110,7 +123,7 @@ class _Here(Place):
         return docker.from_env(timeout=timeout)  # type: ignore[arg-type]  # None: for as long as it takes
 
 
-HERE: Place = _Here()
+HERE: Place = Here()
 
 
 @dataclass(frozen=True)
@@ -120,11 +133,11 @@ class There(Place):
     server: Server
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return self.server.name
 
     @property
-    def inputs(self) -> Mapping[str, Any]:  # type: ignore[override]
+    def inputs(self) -> Mapping[str, Any]:
         return {"server": self.server.data()}
 
     def home(self, site: Site, stack: str) -> Site:

@@ -167,7 +167,7 @@ def _port_key(plan: Plan, port: int) -> str:
 
 def gather(plan: Plan, site: Site, at: Place = HERE) -> Facts:
     """The facts of this machine, or of the server that the parts are to run on."""
-    state = docker_state() if at is HERE else at.call(machine.docker_state, str(SOCKET))
+    state = docker_state() if not at.name else at.call(machine.docker_state, str(SOCKET))
     own_ports: set[int] = set()
     own_networks: set[str] = set()
     other_networks: list[tuple[str, str]] = []
@@ -197,13 +197,13 @@ def gather(plan: Plan, site: Site, at: Place = HERE) -> Facts:
     free = [str(cache()), str(site.root)]
     there = at.call(
         machine.describe,
-        list(dict.fromkeys((docker_root, *(free if at is HERE else ())))),
+        list(dict.fromkeys((docker_root, *(free if not at.name else ())))),
         [(address, port) for address, port in published if port not in own_ports],
     )
     listed = {network for network, _ in other_networks} | own_networks
     routes = [(network, f"the interface {name}") for network, name in there["routes"] if network not in listed]
     disk = {f"{at.name}:{folder}" if at.name else folder: left for folder, left in there["disk"].items()}
-    if at is not HERE:  # images are built here
+    if at.name:  # images are built here
         disk |= machine.describe(free, [])["disk"]
     return Facts(
         python=tuple(there["python"]),
@@ -240,7 +240,7 @@ def missing(at: Place = HERE) -> list[str]:
     """
     from infra.images import build
 
-    wanted = [*build.requirements(), *(["docker.io"] if at is HERE and docker_state() != "answers" else [])]
+    wanted = [*build.requirements(), *(["docker.io"] if not at.name and docker_state() != "answers" else [])]
     installed = _installed()
     return [name for name in wanted if name not in installed or name == "docker.io"]
 

@@ -87,7 +87,6 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
         A folder of points that the owner named elsewhere, which stays.
     """
     from infra import atomic
-    from infra.place import HERE
     from infra.releases import home
 
     say("removing its files")
@@ -95,7 +94,7 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     folders = (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), site.restoring(name))
     for folder in (*folders, site.fetched(name), home(site, name)):
         shutil.rmtree(folder, ignore_errors=True)
-    if stack.exists() and stack.place is not HERE:
+    if stack.exists() and stack.place.name:
         stack.place.call(atomic.clear, str(stack.home.root))
     for file in (site.unfinished(name), site.ages(name)):
         file.unlink(missing_ok=True)
