@@ -128,6 +128,21 @@ class Engine:
             self._quiet("stack", "import", "--stack", self.stack, "--file", exported)
         return any(operation["type"] == "creating" for operation in pending)
 
+    def refuse_elsewhere(self, on: str) -> None:
+        """Keep the parts where they are: their data would stay behind.
+
+        Raises:
+            MaiaError: the last update left them on another machine than ``on`` (empty: this one).
+        """
+        resources = self._state().get("resources") or []
+        outputs = next((each.get("outputs") or {} for each in resources if each["type"] == "pulumi:pulumi:Stack"), {})
+        if outputs.get("running") is not None and (there := str(outputs.get("on", ""))) != on:
+            raise MaiaError(
+                f"its parts run on {there or 'this machine'}, and their data with them",
+                where="maia:on",
+                mend=f"put back {there or 'null'}, or give another stack that place",
+            )
+
     def known(self) -> set[str]:
         """The ids of everything in the state."""
         return {resource["id"] for resource in self._state().get("resources") or [] if resource.get("id")}

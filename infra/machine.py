@@ -91,6 +91,11 @@ def await_quiet(pid: int, address: str, port: int, seconds: float) -> None:
             time.sleep(INTERVAL)
 
 
+def writable(folder: str) -> bool:
+    """Whether a folder is there and takes files."""
+    return os.path.isdir(folder) and os.access(folder, os.W_OK)
+
+
 def same_disk(one: str, other: str) -> bool:
     """Whether both folders are there, and on one file system."""
     return os.path.exists(one) and os.path.exists(other) and os.stat(one).st_dev == os.stat(other).st_dev

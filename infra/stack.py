@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,6 +134,11 @@ class Stack:
     def home(self) -> Site:
         """Where its files lie on the machine that its containers run on."""
         return self.place.home(self.site, self.name)
+
+    @property
+    def postgres(self) -> str:
+        """The folder here with a socket that leads to its Postgres, for the machine's root."""
+        return os.path.dirname(self.place.socket(str(self.home.sockets(self.name) / "postgres" / ".s.PGSQL.5432")))
 
     @cached_property
     def plan(self) -> Plan:

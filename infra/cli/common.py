@@ -43,6 +43,16 @@ def started(args: argparse.Namespace) -> Stack:
     return stack
 
 
+def refuse_elsewhere(stack: Stack, verb: str, mend: str) -> None:
+    """Keep a verb that works on this machine alone off a stack on a server.
+
+    Raises:
+        MaiaError: it is one.
+    """
+    if name := stack.place.name:
+        raise MaiaError(f"works on this machine, and {stack.name} runs on {name}", where=f"maia {verb}", mend=mend)
+
+
 def renewed(stack: Stack) -> Stack:
     """The same, with its file read anew."""
     from infra.stack import Stack

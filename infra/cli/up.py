@@ -45,6 +45,7 @@ def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
 
     recovery.refuse_unfinished(stack)
     engine, images = ready(stack, stack.config.packages, progress)
+    engine.refuse_elsewhere(stack.plan.on)
     load(stack, images, progress)
     return stock(stack, engine, progress), engine
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from infra.config import PREFIX, Config, nearest
-from infra.errors import MaiaError
+from infra.config import Config
 from infra.plan.model import Host, HostRole
 
 ORDER = ("docker",)
@@ -11,13 +10,7 @@ ORDER = ("docker",)
 
 
 def hosts(config: Config) -> tuple[Host, ...]:
-    """Every server of the stack file, with its roles.
-
-    Raises:
-        MaiaError: the parts are to run on a server that the stack file does not name.
-    """
-    if config.on and config.on not in config.hosts:
-        raise MaiaError(f"no server {config.on!r}", where=f"{PREFIX}on", mend=nearest(config.on, config.hosts))
+    """Every server of the stack file, with its roles."""
     return tuple(
         Host(
             name=name,
