@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import ansible_runner
 
+from infra import remedy
 from infra.errors import MaiaError
 from infra.site import REPO
 from infra.ssh import Server
@@ -45,6 +47,7 @@ def roles(
     kind: Kind = "machine",
     check: bool = False,
     entry: str = "main",
+    show: Say | None = None,
 ) -> list[str]:
     """Carry out roles, in their order and in one go.
 
@@ -54,6 +57,7 @@ def roles(
         kind: what they work on; they read it as ``maia_host``.
         check: only look what would change.
         entry: the file of tasks in each role: ``main``, or ``remove``.
+        show: told what each change of a file consists of.
 
     Returns:
         The tasks that changed something, or would, as ``role : task``.
@@ -61,18 +65,20 @@ def roles(
     Raises:
         MaiaError: a task failed; says which, and what it said.
     """
-    failed: list[str] = []
+    failed: list[tuple[str, str]] = []
     changed: list[str] = []
 
     def hear(event: dict[str, Any]) -> bool:
         data = event.get("event_data", {})
-        task = data.get("task", "")
+        role, task = data.get("role", ""), data.get("task", "")
         if event["event"] == "playbook_on_task_start":
-            say(task)
+            say(f"{role} : {task}" if on and role else task)
         elif event["event"] in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
-            failed.append(f"{task}: {_said(data.get('res', {}))}")
+            failed.append((role, f"{task}: {_said(data.get('res', {}))}"))
         elif event["event"] == "runner_on_ok" and data.get("res", {}).get("changed"):
-            changed.append(f"{data.get('role', '')} : {task}")
+            changed.append(f"{role} : {task}")
+            if show:
+                _show(data["res"], show)
         return False  # nothing of it is kept
 
     host = on.name if on else "localhost"
@@ -92,7 +98,7 @@ def roles(
             inventory={"all": {"hosts": {host: _reached(on)}}},
             roles_path=str(ROLES),
             extravars={"maia_host": kind},
-            cmdline="--check" if check else None,
+            cmdline=" ".join([*(["--check"] if check else []), *(["--diff"] if show else [])]) or None,
             envvars={
                 "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
                 "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).parent / "connection"),
@@ -108,9 +114,9 @@ def roles(
             suppress_env_files=True,
         )
         if result.status != "successful":
-            reason = failed[0] if failed else _last(Path(private))
-            where = f"role {', '.join(wanted)}" + (f" on {host}" if on else "")
-            raise MaiaError(reason, where=where, mend="mend it and run it again")
+            role, reason = failed[0] if failed else ("", _last(Path(private), result.rc))
+            where = f"role {role or ', '.join(wanted)}" + (f" on {host}" if on else "")
+            raise MaiaError(reason, where=where, mend=remedy.of(reason))
         return changed
 
 
@@ -148,12 +154,22 @@ def _over(server: Server) -> dict[str, Any]:
     }
 
 
+def _show(result: Mapping[str, Any], show: Say) -> None:
+    """What ``--diff`` says of one task, as lines of a unified difference."""
+    found = result.get("diff") or []
+    for each in [found] if isinstance(found, dict) else found:
+        before, after = (str(each.get(key) or "").splitlines() for key in ("before", "after"))
+        name = str(each.get("after_header") or each.get("before_header") or "")
+        prepared = str(each.get("prepared") or "").splitlines()
+        for line in prepared or difflib.unified_diff(before, after, name, name, n=1, lineterm=""):
+            show(line)
+
+
 def _said(result: Mapping[str, Any]) -> str:
     text = result.get("stderr") or result.get("msg") or json.dumps(result, default=str)
     return " ".join(str(text).split())[-300:]
 
 
-def _last(private: Path) -> str:
-    for stdout in private.glob("artifacts/*/stdout"):
-        return " ".join(stdout.read_text(errors="replace").split())[-300:]
-    return "Ansible ended without a word"
+def _last(private: Path, code: int) -> str:
+    said = "".join(stdout.read_text(errors="replace") for stdout in private.glob("artifacts/*/stdout"))
+    return " ".join(said.split())[-300:] or f"Ansible ended with exit code {code} and without a word"

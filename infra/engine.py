@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from infra import ages
 from infra.errors import MaiaError
 from infra.events import Outcome, Watch, plain
+from infra.hosts import ADOPT, AHEAD, BRIEFLY
 from infra.site import Site
 from infra.toolchain.pulumi import Toolchain
 
@@ -66,9 +67,23 @@ class Engine:
         for copy in self.checkpoint.parent.glob(f"{self.stack}.json*"):
             copy.unlink()
 
-    def configure(self, key: str, value: str) -> None:
-        """Set a plain value of the stack file."""
-        self._quiet("config", "set", "--stack", self.stack, "--plaintext", key, value)
+    def configure(self, key: str, value: str | None, *, path: bool = False) -> None:
+        """Set a plain value of the stack file, or remove it where ``value`` is None.
+
+        Args:
+            path: the key leads into a mapping.
+        """
+        where = ["--stack", self.stack, *(["--path"] if path else [])]
+        if value is None:
+            self._quiet("config", "rm", *where, key)
+        else:
+            self._quiet("config", "set", *where, "--plaintext", key, value)
+
+    def forget(self, kind: str, name: str) -> None:
+        """Take a resource out of the state without touching what it stands for."""
+        for resource in self._state().get("resources") or []:
+            if resource["urn"].endswith(f"::{name}") and resource["type"].endswith(kind):
+                self._quiet("state", "delete", "--yes", "--stack", self.stack, resource["urn"])
 
     def set_secret(self, name: str, value: str) -> None:
         """Encrypt a value into the stack file; it travels through standard input only."""
@@ -90,21 +105,36 @@ class Engine:
 
     # -- operations -----------------------------------------------------------------------------------------------
 
-    def up(self, say: Say, *, refresh: bool = True) -> Outcome:
-        """Bring the stack to what the program asks for; with ``refresh``, drift is seen and mended too."""
-        return self._operate(say, "up", "--yes", "--skip-preview", *(["--refresh"] if refresh else []))
+    def prepare(self, say: Say, host: str, *, adopt: Collection[str] = ()) -> Outcome:
+        """Bring one server to what the program asks for, before anything else is looked at."""
+        more = {ADOPT: " ".join(adopt), AHEAD: "1"}
+        return self._operate(say, "up", "--yes", "--skip-preview", f"--target=**:Host::{host}", more=more)
 
-    def preview(self, say: Say, *, refresh: bool = True) -> Outcome:
+    def up(self, say: Say, *, refresh: bool = True, thorough: bool = False, adopt: Collection[str] = ()) -> Outcome:
+        """Bring the stack to what the program asks for; with ``refresh``, drift is seen and mended too.
+
+        Args:
+            thorough: look at every task of every server's roles, not at its mark alone.
+            adopt: servers that may change hands.
+        """
+        more = {ADOPT: " ".join(adopt), **_brief(thorough)}
+        return self._operate(say, "up", "--yes", "--skip-preview", *(["--refresh"] if refresh else []), more=more)
+
+    def preview(self, say: Say, *, refresh: bool = True, thorough: bool = False) -> Outcome:
         """What ``up`` would do."""
-        return self._operate(say, "preview", *(["--refresh"] if refresh else []))
+        return self._operate(say, "preview", *(["--refresh"] if refresh else []), more=_brief(thorough))
 
     def refresh(self, say: Say) -> Outcome:
         """Take note of what is really there."""
         return self._operate(say, "refresh", "--yes", "--skip-preview")
 
-    def destroy(self, say: Say) -> Outcome:
-        """Remove every resource of the stack."""
-        return self._operate(say, "destroy", "--yes", "--skip-preview")
+    def destroy(self, say: Say, *, but: str = "") -> Outcome:
+        """Remove every resource of the stack.
+
+        Args:
+            but: a server that stays, because something is still to be removed there.
+        """
+        return self._operate(say, "destroy", "--yes", "--skip-preview", *([f"--exclude=**:Host::{but}"] if but else []))
 
     def interrupted(self) -> bool:
         """Whether a killed run left operations unfinished."""
@@ -193,7 +223,7 @@ class Engine:
             raise self._explain(" ".join(arguments[:2]), (done.stderr or done.stdout).splitlines())
         return done.stdout
 
-    def _operate(self, say: Say, verb: str, *arguments: str) -> Outcome:
+    def _operate(self, say: Say, verb: str, *arguments: str, more: Mapping[str, str] = {}) -> Outcome:
         watch = Watch(say, acts=verb in ("up", "destroy"))
         errors: list[str] = []
         command: list[str | Path] = [
@@ -205,7 +235,7 @@ class Engine:
             "--json",
             "--non-interactive",
         ]
-        environment = self.environment | {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+        environment = self.environment | {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true", **more}
         # A group of its own: Ctrl-C reaches the engine once, through us. Should we be killed, it is told to stop.
         with subprocess.Popen(
             ["setpriv", "--pdeathsig", "INT", "--", *command], env=environment, text=True, errors="replace",
@@ -230,7 +260,8 @@ class Engine:
         (resource, message), *others = outcome.problems
         if also := dict.fromkeys(name for name, _ in others if name and name != resource):
             message += f"; and {', '.join(also)}"
-        return MaiaError(message, where=resource or f"pulumi {verb}")
+        named = resource in message.partition(": ")[0].split()  # a server's own word of itself
+        return MaiaError(message, where="" if named else resource or f"pulumi {verb}")
 
     def _explain(self, what: str, lines: Sequence[str]) -> MaiaError:
         text = plain(" ".join(lines))
@@ -249,6 +280,10 @@ class Engine:
         if "could not deserialize" in text or "invalid character" in text or "unexpected end of JSON" in text:
             self._state()  # says which file is damaged
         return MaiaError(text.removeprefix("error: ") or "ended without a word", where=f"pulumi {what}")
+
+
+def _brief(thorough: bool) -> dict[str, str]:
+    return {} if thorough else {BRIEFLY: "1"}
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.hosts.voice import AFTERWARDS, NOW
+
 SAME = frozenset({"same", "read", "refresh", "discard", "read-discard", "import"})
 """Operations that change nothing."""
 QUICK = frozenset({"Stack", "Part", "Files", "Folder", "Volume", "Certificate"})
@@ -38,6 +40,8 @@ class Outcome:
     """(resource, message) of each error."""
     noise: list[str] = field(default_factory=list)
     """Lines that were no events: how the engine complains before it starts."""
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing of the servers."""
 
 
 class Watch:
@@ -101,6 +105,12 @@ class Watch:
         self._say(f"{self._done} done{'; ' + now if now else ''}")
 
     def _hear(self, diagnostic: Mapping[str, Any]) -> None:
+        said = plain(diagnostic["message"])
+        if said.startswith(NOW):
+            self._say(said.removeprefix(NOW))
+        elif said.startswith(AFTERWARDS):
+            self._say(said.removeprefix(AFTERWARDS))
+            self.outcome.notes.append(said.removeprefix(AFTERWARDS))
         if diagnostic.get("ephemeral") or diagnostic["severity"] != "error":
             return
         message = _told(plain(diagnostic["message"]))

@@ -24,5 +24,6 @@ class Host(Strict):
         default="own", description="shared: a container; what its kernel has but once is left alone there."
     )
     roles: dict[str, dict[str, Any]] = Field(
-        default={}, description="Settings of its roles, as roles/NAME/meta/argument_specs.yml describes them."
+        default={},
+        description="Settings of its roles: NAME_word of roles/NAME/meta/argument_specs.yml is roles.NAME.word here.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from infra import atomic, authority, credentials
+from infra import atomic, authority, credentials, ssh
 from infra.catalog import acme, backup
 from infra.engine import Engine
 from infra.errors import MaiaError
@@ -19,10 +19,12 @@ def given(name: str) -> bool:
 
 
 def make_site(site: Site) -> None:
-    """The site folder, 0700, and the passphrase in it, 0600, of 256 random bits."""
+    """The site folder, 0700, and in it the passphrase of 256 random bits and the key for servers, both 0600."""
     site.root.mkdir(parents=True, exist_ok=True)
     site.root.chmod(0o700)
     site.state.mkdir(mode=0o700, exist_ok=True)
+    site.key.parent.mkdir(mode=0o700, exist_ok=True)
+    ssh.ensure_key(site.key)
     if site.passphrase.exists():
         return
     if any("encryptionsalt:" in file.read_text() for file in site.root.glob("stacks/Pulumi.*.yaml")):

@@ -50,6 +50,15 @@ class Site:
         """The owner's copy of ``stacks/Pulumi.<stack>.yaml``."""
         return self.root / "stacks" / f"Pulumi.{stack}.yaml"
 
+    @property
+    def key(self) -> Path:
+        """The private key that servers let in, mode 0600; the public one lies beside it."""
+        return self.root / "ssh" / "id_ed25519"
+
+    def known(self, stack: str, host: str) -> Path:
+        """The key by which a server is known, as it was pinned on first contact."""
+        return self.root / "ssh" / stack / f"{host}.known"
+
     def files(self, stack: str) -> Path:
         """Rendered files that containers mount read-only."""
         return self.root / "files" / stack
@@ -85,15 +94,6 @@ class Site:
     def restoring(self, stack: str) -> Path:
         """The secrets of a restore, for as long as it runs."""
         return self.root / "restore" / stack
-
-    @property
-    def server_key(self) -> Path:
-        """The private key by which servers let the appliance in."""
-        return self.root / "hosts" / "id_ed25519"
-
-    def known_hosts(self, server: str) -> Path:
-        """The one host key of a server that is accepted."""
-        return self.root / "hosts" / f"{server}.known"
 
     def lock(self, stack: str) -> Path:
         """Held by the one verb that may change the stack."""

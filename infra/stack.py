@@ -48,6 +48,8 @@ def image_refs(packages: str = "") -> dict[str, plan.ImageRef]:
 class Stack:
     name: str
     site: Site
+    ahead: bool = False
+    """Whether it is looked at before its server is prepared: then it is planned as for this machine."""
 
     @property
     def file(self) -> Path:
@@ -125,10 +127,15 @@ class Stack:
                 address=known[name].address,
                 port=known[name].port,
                 user=AUTOMATION,
-                key=self.site.server_key,
-                known=self.site.known_hosts(name),
+                key=self.site.key,
+                known=self.site.known(self.name, name),
             )
         )
+
+    @property
+    def met(self) -> bool:
+        """Whether the machine that its containers run on can be asked."""
+        return not isinstance(self.place, There) or (self.place.server.known.exists() and not self.ahead)
 
     @property
     def home(self) -> Site:
@@ -156,7 +163,9 @@ class Stack:
             for service in catalog.SERVICES
             if (source := self.sources.get(f"maia:parts.{service.name}"))
         }
-        return plan.build(self.name, self.config, machine(at), image_refs(packages) | apps | foreign)
+        return plan.build(
+            self.name, self.config, machine(at if self.met else HERE), image_refs(packages) | apps | foreign
+        )
 
     @property
     def secret_names(self) -> set[str]:

@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 from infra.errors import MaiaError
 
 VERBS = (
-    "up", "plan", "preview", "status", "logs", "restart", "check", "doctor", "down", "destroy",
+    "up", "plan", "preview", "drift", "status", "logs", "restart", "check", "doctor", "down", "destroy",
     "backup", "backups", "restore", "drill", "upgrade", "rollback", "maintain",
-    "init", "secrets", "images", "prune", "env", "support-bundle", "lab", "test",
+    "init", "host", "secrets", "images", "prune", "env", "support-bundle", "lab", "test",
 )  # fmt: skip
 
 INTERRUPTED = 130

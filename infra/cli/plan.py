@@ -35,6 +35,9 @@ def run(args: argparse.Namespace) -> int:
             "\n".join(reached),
         )
     common.show(parts)
+    for host in plan.hosts:
+        roles = ", ".join(role.name for role in host.roles)
+        print(f"host: {host.name} at {host.address}:{host.port}{' with the parts' * (host.name == plan.on)}: {roles}")
     for part, reason in plan.absences():
         print(f"absent: {part}: {reason}")
     for grant in plan.grants:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from infra.cli import common
+
+if TYPE_CHECKING:
+    from infra.engine import Engine
+    from infra.events import Outcome
+    from infra.progress import Progress
+    from infra.stack import Stack
 
 STEPS = frozenset({"create-replacement", "delete-replaced"})
 """What a ``replace`` consists of."""
@@ -15,19 +22,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.table import Table
-
     from infra.progress import Progress
 
     stack = common.started(args)
     assert stack.plan  # a wrong stack file is told by key
-    with Progress() as progress, progress.step("preview") as say:
-        outcome = common.engine(stack, say).preview(say)
+    with Progress() as progress:
+        with progress.step("preview") as say:
+            engine = common.engine(stack, say)
+            outcome = engine.preview(say)
+        lines = _tasks(stack, engine, outcome, progress)
     if not outcome.changes:
         print("nothing to change: what runs is what the plan says")
         return 0
+    show(outcome)
+    for line in lines:
+        print(line)
+    return 0
+
+
+def show(outcome: Outcome) -> None:
+    """Print what would change, and what was found of the servers."""
+    from rich.table import Table
+
     table = Table("change", "kind", "name", "because of", box=None, pad_edge=False)
     for change in (change for change in outcome.changes if change.operation not in STEPS):
         table.add_row(change.operation, change.kind, change.name, " ".join(change.keys))
     common.show(table)
-    return 0
+    for note in outcome.notes:
+        print(f"host: {note}")
+
+
+def _tasks(stack: Stack, engine: Engine, outcome: Outcome, progress: Progress) -> list[str]:
+    """What the roles of the servers that would change would do there."""
+    named = {change.name for change in outcome.changes if change.kind == "Host" and change.operation != "delete"}
+    concerned = [host for host in stack.plan.hosts if host.name in named]
+    if not concerned:
+        return []
+    from infra.hosts import ahead
+
+    secrets, lines = engine.secrets(), []
+    for host in concerned:
+        with progress.step(f"host {host.name}") as say:
+            lines += ahead.told(stack, host, secrets, say)
+    return lines

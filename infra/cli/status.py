@@ -44,6 +44,11 @@ def run(args: argparse.Namespace) -> int:
                 print(f"copy: {line}")
         if told := served.told(plan, client):
             print(f"certificate: {told}")
+        if plan.hosts:
+            from infra.hosts import outlook
+
+            for host, state in outlook.of(stack):
+                print(f"host: {host.name} at {host.address}: {state.told}")
         for part, reason in plan.absences():
             print(f"absent: {part}: {reason}")
     return 0 if not plan.running or all(state.well for state in states) else 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING
 
 from infra.cli import common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from infra.engine import Engine
     from infra.events import Outcome
     from infra.images.store import Image
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-checks", action="store_true", help="do not verify it at the end")
+    parser.add_argument("--refresh", action="store_true", help="look at each task of each host, not at its mark alone")
+    parser.add_argument("--adopt", action="append", metavar="HOST", default=[], help="a host that may change hands")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,26 +33,54 @@ def run(args: argparse.Namespace) -> int:
 
     stack = common.selected(args)
     with common.locked(stack, "up"), Progress() as progress:
-        stack, engine = prepare(stack, progress)
+        stack, engine = prepare(stack, progress, adopt=args.adopt)
         if not stack.config.running:
             engine.configure("maia:running", "true")
             stack = common.selected(args)
-        outcome = apply(stack, engine, progress)
+        _refuse_unknown(stack, args.adopt)
+        outcome = apply(stack, engine, progress, thorough=args.refresh, adopt=args.adopt)
         taking.keep(stack)
         result = None if args.skip_checks else check.verify(stack, engine, progress)
     _summary(stack, outcome, progress)
     return 0 if result is None else check.report(result)
 
 
-def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
-    """Everything before the engine's turn: preflight, Docker, engine, images, secrets."""
+def prepare(stack: Stack, progress: Progress, *, adopt: Collection[str] = ()) -> tuple[Stack, Engine]:
+    """Everything before the engine's turn: server, preflight, Docker, engine, images, secrets."""
     from infra import recovery
 
     recovery.refuse_unfinished(stack)
+    if stack.place.name and not _ready(stack):
+        _prepare_server(stack, progress, adopt)
+        stack = common.renewed(stack)
     engine, images = ready(stack, stack.config.packages, progress)
     engine.refuse_elsewhere(stack.plan.on)
     load(stack, images, progress)
     return stock(stack, engine, progress), engine
+
+
+def _ready(stack: Stack) -> bool:
+    """Whether Docker answers where the parts are to run."""
+    from infra import machine, preflight
+
+    try:
+        return stack.met and stack.place.call(machine.docker_state, str(preflight.SOCKET)) == "answers"
+    except MaiaError:
+        return False
+
+
+def _prepare_server(stack: Stack, progress: Progress, adopt: Collection[str]) -> None:
+    """The server's own turn, where everything that comes before the parts needs it."""
+    from infra import initialise
+
+    ahead = dataclasses.replace(stack, ahead=True)
+    engine = _engine(stack, progress)
+    with progress.step("secrets") as say:
+        initialise.ensure(ahead, engine, say)
+    with progress.step(f"host {stack.place.name}") as say:
+        engine.recover(say)
+        for note in engine.prepare(say, stack.place.name, adopt=adopt).notes:
+            progress.line(f"host {note}")
 
 
 def ready(stack: Stack, packages: str, progress: Progress, *, carries: bool = False) -> tuple[Engine, dict[str, Image]]:
@@ -91,7 +124,18 @@ def ensure_docker(progress: Progress, at: Place | None = None) -> None:
             converge.role("docker", {"docker_builder_packages": build.requirements()}, say)
 
 
-def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
+def _refuse_unknown(stack: Stack, hosts: Collection[str]) -> None:
+    from infra.config import nearest
+
+    known = [host.name for host in stack.plan.hosts]
+    for name in hosts:
+        if name not in known:
+            raise MaiaError(f"no host {name!r}", where="--adopt", mend=nearest(name, known))
+
+
+def apply(
+    stack: Stack, engine: Engine, progress: Progress, *, thorough: bool = False, adopt: Collection[str] = ()
+) -> Outcome:
     """The engine's turn, after what the state does not know was put right; then all parts must be healthy."""
     from infra import health, leftovers
 
@@ -103,7 +147,7 @@ def apply(stack: Stack, engine: Engine, progress: Progress) -> Outcome:
             leftovers.remove_unknown(stack, known, say)
         _revive(stack, say)
         try:
-            outcome = engine.up(say)
+            outcome = engine.up(say, thorough=thorough, adopt=adopt)
         finally:
             leftovers.end_exchanges(stack, say, well=True)
     if stack.plan.running:
@@ -159,6 +203,8 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
     changed = ", ".join(f"{count} {what}" for what, count in sorted(outcome.counts.items()) if what != "same")
     common.show(progress.table())
     print(f"\nchanges: {changed or 'none'}")
+    for note in outcome.notes:
+        print(f"host:    {note}")
     for container in plan.containers:
         for port in container.published:
             print(f"listens: {port.address}:{port.port} ({container.part})")

@@ -15,6 +15,7 @@ from infra import authority, credentials
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
 from infra.components.files import Files, Folder
+from infra.components.host import Host
 from infra.components.part import CA, Context, Part
 from infra.components.store import Bucket, Policy, StoreLogin
 from infra.errors import MaiaError
@@ -23,11 +24,12 @@ from infra.plan import Plan
 from infra.site import Site
 
 
-def declare(plan: Plan, site: Site, at: Place) -> None:
+def declare(plan: Plan, site: Site, at: Place, *, ahead: bool = False) -> None:
     """Declare every resource of the plan; called by the Pulumi program only.
 
     Args:
         at: where its containers run.
+        ahead: declare its servers only.
 
     Raises:
         MaiaError: an image is missing; nothing is declared then, so nothing is changed.
@@ -37,9 +39,10 @@ def declare(plan: Plan, site: Site, at: Place) -> None:
     found |= {name: value for name in authority.OPTIONAL if (value := config.get_secret(name))}
     secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(**found)
     secrets.apply(_refuse_weak)
-    if plan.running:
+    hosts = {host.name: Host(host, site=site, stack=plan.stack, secrets=secrets) for host in plan.hosts}
+    if plan.running and not ahead:
         _check_images(plan)
-        _Appliance(plan, site, at, secrets, found.get(authority.STAMP))
+        _Appliance(plan, site, at, secrets, found.get(authority.STAMP), hosts.get(plan.on))
     pulumi.export("origin", plan.origin)
     pulumi.export("running", plan.running)
     pulumi.export("plan", plan.hash)
@@ -78,12 +81,13 @@ class _Appliance:
         at: Place,
         secrets: pulumi.Output[Mapping[str, str]],
         stamp: pulumi.Output[str] | None,
+        host: Host | None,
     ) -> None:
         self.plan, self.site, self.at, self.secrets = plan, site, at, secrets
         self.docker: docker.Provider | None = None
         self.ground: list[pulumi.Resource] = []
         if isinstance(at, There):
-            self.docker = self._elsewhere(at)
+            self.docker = self._elsewhere(at, host)
         self.context = Context(
             plan=plan,
             site=site,
@@ -94,6 +98,7 @@ class _Appliance:
             volumes={},
             at=at,
             docker=self.docker,
+            ground=tuple(self.ground),
         )
         self.administrators = Files(
             "administrators",
@@ -110,7 +115,7 @@ class _Appliance:
             needs = [*self.ground, *(self.parts[other].started for other in container.after), *self._provide(name)]
             self.parts[name] = Part(self.context, container, needs)
 
-    def _elsewhere(self, at: There) -> docker.Provider:
+    def _elsewhere(self, at: There, host: Host | None) -> docker.Provider:
         """What a stack on a server has beside its parts: that server's Docker, and a folder there of its own."""
         trusted = pulumi.Output.unsecret(self.secrets.apply(lambda values: authority.of(values).trusted))
         Files(
@@ -122,11 +127,16 @@ class _Appliance:
             opts=pulumi.ResourceOptions(),
         )
         home = at.home(self.site, self.plan.stack).root
-        keep = pulumi.ResourceOptions(retain_on_delete=True)  # recovery points may lie in it
+        prepared = [host] if host else None
+        # Recovery points may lie in it.
+        keep = pulumi.ResourceOptions(retain_on_delete=True, depends_on=prepared)
         self.ground.append(Folder("ground", path=home, user="0:0", at=at, opts=keep))
         server = at.server
         return docker.Provider(
-            "server", host=f"ssh://{server.user}@{server.address}:{server.port}", ssh_opts=server.shared
+            "server",
+            host=f"ssh://{server.user}@{server.address}:{server.port}",
+            ssh_opts=server.shared,
+            opts=pulumi.ResourceOptions(depends_on=prepared),
         )
 
     def _networks(self) -> dict[str, docker.Network]:
@@ -142,7 +152,9 @@ class _Appliance:
                     "com.docker.network.bridge.inhibit_ipv4": str(not network.machine_address).lower(),
                 },
                 labels=[docker.NetworkLabelArgs(label="maia.stack", value=self.plan.stack)],
-                opts=pulumi.ResourceOptions(delete_before_replace=True, provider=self.docker),
+                opts=pulumi.ResourceOptions(
+                    delete_before_replace=True, provider=self.docker, depends_on=self.ground or None
+                ),
             )
             for network in self.plan.networks
         }

@@ -58,6 +58,8 @@ class Context:
     at: Place
     docker: docker.Provider | None
     """Of a server's Docker."""
+    ground: tuple[pulumi.Resource, ...]
+    """What must be there before anything of a part is."""
 
     @property
     def home(self) -> Site:
@@ -75,7 +77,7 @@ class Part(pulumi.ComponentResource):
         options = pulumi.ResourceOptions(providers=[context.docker] if context.docker else None)
         super().__init__("maia:appliance:Part", container.part, opts=options)
         self.context, self.plan = context, container
-        self._child = pulumi.ResourceOptions(parent=self)
+        self._child = pulumi.ResourceOptions(parent=self, depends_on=context.ground or None)
         folder = context.home.files(context.plan.stack) / container.part
         config = self._config()
         secret = self._secret()

@@ -6,6 +6,7 @@ import io
 import tarfile
 from pathlib import Path
 
+from infra.host import AUTOMATION
 from infra.lab import machine
 from infra.lab.root import UID, USER
 
@@ -21,7 +22,7 @@ MASKED = (
 )  # fmt: skip
 SSHD = f"""\
 HostKey /etc/ssh/ssh_host_ed25519_key
-AllowUsers {USER}
+AllowUsers {USER} {AUTOMATION}
 PermitRootLogin no
 PasswordAuthentication no
 KbdInteractiveAuthentication no

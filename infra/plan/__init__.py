@@ -16,7 +16,7 @@ from infra.config import Config
 from infra.errors import MaiaError
 from infra.plan import rules
 from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
-from infra.plan.hosts import hosts
+from infra.plan.hosts import Decided, servers
 from infra.plan.model import (
     Absent,
     Acme,
@@ -103,13 +103,15 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         for s in services
         if s.needs.buckets
     )
+    zones = networks(stack, config)
+    hosts = servers(Decided(config=config, networks=zones, containers=containers, grants=granted))
     needs: tuple[Role | RedisUser | StoreUser, ...] = (*roles, *redis_users, *store_users)
     return Plan(
         stack=stack,
         running=config.running,
         origin=f"https://{config.gateway.names[0]}:{config.gateway.https}".removesuffix(":443"),
         names=tuple(config.gateway.names),
-        networks=networks(stack, config),
+        networks=zones,
         containers=containers,
         roles=roles,
         redis_users=redis_users,
@@ -118,14 +120,22 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         targets=tuple(Target(part=s.name, scrape=scrape) for s in services for scrape in s.scrape),
         probes=_probes(services, containers),
         grants=granted,
-        hosts=hosts(config),
+        hosts=hosts,
         on=config.on or "",
         acme=_acme(config),
         absent=absent,
         reserve=config.care.reserve,
         backup=_backup(config),
         settings=config.model_dump(mode="json", exclude_unset=True, exclude={"running"}),
-        secrets=tuple(sorted({*(need.secret for need in needs), *(name for s in services for name in s.secrets)})),
+        secrets=tuple(
+            sorted(
+                {
+                    *(need.secret for need in needs),
+                    *(name for s in services for name in s.secrets),
+                    *(name for host in hosts for name in host.secrets),
+                }
+            )
+        ),
     )
 
 

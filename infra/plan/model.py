@@ -252,7 +252,7 @@ class HostRole:
 
     name: str
     variables: dict[str, Any]
-    """Never a secret."""
+    """Never a secret: of one, ``secret:`` and its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +268,8 @@ class Host:
     """Whether it has a kernel of its own."""
     roles: tuple[HostRole, ...]
     """In their order."""
+    secrets: tuple[str, ...]
+    """Names of those that its roles need."""
 
 
 @dataclass(frozen=True, kw_only=True)

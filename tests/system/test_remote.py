@@ -6,18 +6,20 @@ import re
 import ssl
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import docker
 import httpx
 import pytest
 
-from infra import converge, ssh
+from infra import initialise, ssh
 from infra.host import AUTOMATION
 from infra.lab import Lab
-from infra.place import HOME
+from infra.place import HOME, There
 from infra.site import Site
 from tests.conftest import Appliance
 from tests.roles import Target, quiet
+from tests.servers import given, letting_in
 from tests.system.mutations import until
 
 PATIENCE = 240
@@ -27,23 +29,14 @@ WITHOUT = (
     *("alertmanager", "node-exporter", "blackbox-exporter", "exit", "backup", "minio", "s3"),
     *("postgres-exporter", "redis-exporter"),
 )
-PREPARED = """\
-useradd --create-home --shell /bin/bash --groups docker {user}
-install -d -m 0700 -o {user} -g {user} /home/{user}/.ssh
-echo '{public}' | install -m 0600 -o {user} -g {user} /dev/stdin /home/{user}/.ssh/authorized_keys
-echo '{user} ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/{user}
-printf 'AllowUsers {user}\\nDisableForwarding yes\\nMaxSessions 10\\n' >/etc/ssh/sshd_config.d/{user}.conf
-systemctl reload ssh
-"""
-"""What makes a host the appliance's: a user that may use Docker, and an sshd that forwards nothing."""
 
 
-def _values(address: str) -> dict[str, object]:
+def _values(server: ssh.Server) -> dict[str, Any]:
     return {
         "version": 1,
-        "gateway": {"names": ["maia.test"], "address": address},
+        "gateway": {"names": ["maia.test"], "address": server.address},
         "backup": {"at": None},
-        "hosts": {HOST: {"address": address, "kernel": "shared"}},
+        "hosts": {HOST: given(server)},
         "on": HOST,
         "parts": {
             "postgres": {"memory": 512},
@@ -62,23 +55,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def host(lab: Lab) -> Target:
-    """A server with Docker that lets the appliance in by its key."""
-    server = lab.up("remote", quiet)
-    converge.roles({"docker": {}}, quiet, on=server, kind="container")
+    """A bare server that lets us in, and forwards nothing."""
     site = Site(lab.home.parent)
-    site.server_key.parent.mkdir(mode=0o700)
-    public = ssh.ensure_key(site.server_key).strip()
-    site.known_hosts(HOST).write_text(server.known.read_text().replace(server.name, HOST, 1))
-    target = Target(server)
-    target.sh(PREPARED.format(user=AUTOMATION, public=public))
+    initialise.make_site(site)
+    target = Target(letting_in(lab, "remote", site))
+    target.sh("echo DisableForwarding yes >/etc/ssh/sshd_config.d/00-hardened.conf; systemctl reload ssh")
     return target
 
 
 @pytest.fixture(scope="module")
 def afar(lab: Lab, host: Target) -> Appliance:
-    """The stack, up and verified on the server."""
-    assert isinstance(host.on, ssh.Server)
-    made = Appliance("afar", lab.home.parent, _values(host.on.address))
+    """The stack, from a bare server to up and verified by one command."""
+    made = Appliance("afar", lab.home.parent, _values(lab.server("remote")))
     made.write()
     made.maia("up")
     return made
@@ -99,6 +87,11 @@ def _answer(afar: Appliance) -> int:
 def _restart(lab: Lab) -> None:
     """As a loss of power does; ssh answers again afterwards."""
     docker.from_env().containers.get(lab.server("remote").name).restart(timeout=0)
+
+
+def _logins(host: Target) -> int:
+    """How often the appliance has come in."""
+    return host.sh("journalctl --no-pager --output cat").count(f"Accepted publickey for {AUTOMATION} ")
 
 
 def test_the_parts_run_on_the_server_and_not_here(afar: Appliance, host: Target) -> None:
@@ -151,10 +144,11 @@ def test_the_verbs_work_on_it(afar: Appliance) -> None:
 def test_after_a_restart_of_the_server_it_is_healthy_with_nobody_logged_in(
     afar: Appliance, host: Target, lab: Lab
 ) -> None:
+    before = _logins(host)
     _restart(lab)
     until(lambda: _answer(afar) == 302, "the gateway answers", PATIENCE)
     lab.up("remote", quiet)
-    assert AUTOMATION not in host.sh("journalctl --boot --unit ssh --output cat --no-pager")
+    assert 0 < _logins(host) <= before
     until(lambda: "5 of 5 parts are well" in afar.maia("status", check=False).stdout, "all are well", PATIENCE)
 
 
@@ -178,10 +172,11 @@ def test_up_goes_on_where_the_loss_of_the_server_stopped_it(afar: Appliance, lab
 
 
 def test_a_server_with_another_key_is_not_spoken_to(afar: Appliance) -> None:
-    known = afar.site.known_hosts(HOST)
+    known = afar.site.known("afar", HOST)
     pinned = known.read_text()
-    server = afar.stack.place.server  # type: ignore[attr-defined]
-    subprocess.run(["ssh", *server.shared, "-O", "exit", server.address], capture_output=True, check=True)
+    place = afar.stack.place
+    assert isinstance(place, There)
+    subprocess.run(["ssh", *place.server.shared, "-O", "exit", HOST], capture_output=True, check=True)
     known.write_text(f"{HOST} {ssh.generate()[1]}\n")
     try:
         refused = afar.maia("status", check=False)
@@ -190,10 +185,10 @@ def test_a_server_with_another_key_is_not_spoken_to(afar: Appliance) -> None:
     assert "Host key verification failed" in refused.stderr
 
 
-def test_a_stack_does_not_move_by_its_stack_file_alone(afar: Appliance) -> None:
+def test_a_stack_does_not_move_by_its_stack_file_alone(afar: Appliance, lab: Lab) -> None:
     afar.write({"on": None, "gateway": {"https": 38643, "http": None}, "subnet": "10.71.0.0/20"})
     refused = afar.maia("up", check=False)
-    afar.write(_values(afar.values["hosts"][HOST]["address"]) | {"subnet": "10.61.0.0/20"})
+    afar.write(_values(lab.server("remote")) | {"subnet": "10.61.0.0/20"})
     assert "maia:on: its parts run on one, and their data with them" in refused.stderr
 
 

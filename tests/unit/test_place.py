@@ -46,7 +46,7 @@ def test_what_is_carried_out_there_needs_nothing_but_python(module: ModuleType) 
 
 
 def test_a_function_is_carried_out_there_as_here(server: Server, tmp_path: Path) -> None:
-    assert There(server).call(machine.size) == list(machine.size())
+    assert tuple(There(server).call(machine.size)) == machine.size()
     There(server).call(atomic.clear, str(tmp_path / "none"))
     assert HERE.apart(atomic.look, str(tmp_path / "none")) is None
 
@@ -104,8 +104,7 @@ def test_a_socket_here_leads_to_one_there(tmp_path: Path) -> None:
         for _ in range(2):
             link, _ = listener.accept()
             with link:
-                data = b"".join(iter(lambda: link.recv(1 << 16), b""))  # until its writer has ended
-                link.sendall(data)
+                link.sendall(_all(link))  # once its writer has ended
 
     threading.Thread(target=echo, daemon=True).start()
     relay = Relay(tmp_path, "here.sock", [sys.executable, "-I", "-S", "-c", PROGRAM, str(there)])
@@ -114,8 +113,12 @@ def test_a_socket_here_leads_to_one_there(tmp_path: Path) -> None:
             link.connect(relay.path)
             link.sendall(sent)
             link.shutdown(socket.SHUT_WR)
-            assert b"".join(iter(lambda: link.recv(1 << 16), b"")) == sent
+            assert _all(link) == sent
     listener.close()
+
+
+def _all(link: socket.socket) -> bytes:
+    return b"".join(iter(lambda: link.recv(1 << 16), b""))
 
 
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from dataclasses import fields
 from ipaddress import ip_address, ip_network
 
 import pytest
+import yaml
 
 from infra import catalog
 from infra.catalog.model import Zone
 from infra.config import parse
 from infra.errors import MaiaError
 from infra.plan import ImageRef, Machine, Plan, build
+from infra.site import REPO
 
 Planned = Callable[..., Plan]
 
@@ -38,6 +40,13 @@ def test_a_stack_with_everything_on_is_what_it_was(planned: Planned, golden: Cal
         }
     )
     golden("plan-full.json", plan.json() + "\n")
+
+
+@pytest.mark.parametrize("stack", ["single", "gpu"])
+def test_a_stack_on_servers_is_what_it_was(planned: Planned, golden: Callable[[str, str], None], stack: str) -> None:
+    document = yaml.safe_load((REPO / "stacks" / f"Pulumi.{stack}.yaml").read_text())
+    values = {key.removeprefix("maia:"): value for key, value in document["config"].items()}
+    golden(f"plan-{stack}.json", planned(values, stack=stack).json() + "\n")
 
 
 def test_planning_twice_gives_the_same_hash_and_any_change_another(planned: Planned) -> None:

@@ -1,0 +1,54 @@
+"""Whose a server is: written down on it, so that no other stack takes it by mistake."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from infra.errors import MaiaError
+from infra.hosts.reach import Link
+from infra.plan import Host
+from infra.site import Site
+
+FILE = "/etc/maia/host.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    site: str
+    """A word for the site's key."""
+    stack: str
+    host: str
+    roles: str
+    """Hash of what was carried out there."""
+    whole: bool
+    """Whether it was carried out to its end."""
+
+    def write(self, link: Link) -> None:
+        text = json.dumps(asdict(self), indent=2) + "\n"
+        script = f"mkdir -p {FILE.rpartition('/')[0]}; cat >{FILE}.partial; mv {FILE}.partial {FILE}"
+        if answer := link.root(script, text.encode()).error:
+            raise MaiaError(" ".join(answer.split()), where=f"host {self.host}: {FILE}", mend="mend it there")
+
+
+def site_word(site: Site) -> str:
+    """A short word by which marks tell sites apart."""
+    return hashlib.sha256(site.key.with_suffix(".pub").read_bytes()).hexdigest()[:12]
+
+
+def refuse_other(mark: Mark | None, site: Site, stack: str, host: Host, *, adopt: bool) -> None:
+    """Raise where the server belongs to another stack, unless it is to be adopted."""
+    if mark is None or adopt or (mark.site, mark.stack, mark.host) == (site_word(site), stack, host.name):
+        return
+    elsewhere = "" if mark.site == site_word(site) else f" of the site {mark.site}"
+    raise MaiaError(
+        f"is the host {mark.host} of the stack {mark.stack}{elsewhere}",
+        where=f"host {host.name}",
+        mend=f"if it is to change hands: maia up --adopt {host.name}",
+    )
+
+
+def erase(link: Link) -> None:
+    """The server is nobody's."""
+    link.root(f"rm -f {FILE}; rmdir --ignore-fail-on-non-empty {FILE.rpartition('/')[0]}")

@@ -1,0 +1,60 @@
+"""How the servers of a stack are, in a word each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from infra.errors import MaiaError
+from infra.hosts import facts, mark, reach
+from infra.plan import Host
+from infra.stack import Stack
+
+STOPPING = 300.0
+"""Seconds that containers have to end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    told: str
+    system: str
+    well: bool
+
+
+def of(stack: Stack) -> list[tuple[Host, State]]:
+    """Every server, asked side by side."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(zip(stack.plan.hosts, pool.map(lambda host: _state(stack, host), stack.plan.hosts)))
+
+
+def _state(stack: Stack, host: Host) -> State:
+    server = reach.server(stack.site, stack.name, host)
+    if not server.known.exists():
+        return State(told="not met yet", system="", well=False)
+    try:
+        with reach.linked(server) as link:
+            found = facts.look(link)
+        system = " ".join(found.system)
+        mark.refuse_other(found.mark, stack.site, stack.name, host, adopt=False)
+    except MaiaError as error:
+        return State(told=error.what, system="", well=False)
+    if found.mark is None:
+        return State(told="not taken over", system=system, well=False)
+    told = "prepared" if found.mark.whole else "its roles were not carried out to their end"
+    return State(told=told, system=system, well=found.mark.whole)
+
+
+def drain(stack: Stack, host: Host, say: Callable[[str], None]) -> list[str]:
+    """Stop the stack's containers there; returns their names."""
+    with reach.linked(reach.server(stack.site, stack.name, host)) as link:
+        listed = link.root(f"docker ps --filter label=maia.stack={stack.name} --format '{{{{.Names}}}}'")
+        if listed.code and "not found" not in listed.error:
+            raise MaiaError(" ".join(listed.error.split()), where=f"host {host.name}", mend="look at its Docker")
+        names = listed.out.split()
+        for name in names:
+            say(f"stopping {name}")
+            answer = link.root(f"docker stop {name}", timeout=STOPPING)
+            if answer.code:
+                raise MaiaError(" ".join(answer.error.split()), where=name, mend="look at its Docker")
+    return names
