@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from infra.stack import Stack
 
 
+LOADING = 900.0
+"""Seconds that Docker may say nothing while it takes an image in: a server's disk may be slow."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-checks", action="store_true", help="do not verify it at the end")
     parser.add_argument("--refresh", action="store_true", help="look at each task of each host, not at its mark alone")
@@ -187,7 +191,7 @@ def load(stack: Stack, images: dict[str, Image], progress: Progress) -> None:
     from infra.images import store
 
     with progress.step("loading") as say:
-        client = health.client(stack.place)
+        client = health.client(stack.place, LOADING)
         say("into Docker")
         for image in images.values():
             if sent := store.load(client, image):
