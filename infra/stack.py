@@ -109,18 +109,12 @@ class Stack:
 
     @cached_property
     def place(self) -> Place:
-        """Where its containers run.
-
-        Raises:
-            MaiaError: on a server that the stack file does not name.
-        """
+        """Where its containers run."""
         if not self.exists() and not self.example.exists():  # of which something may still be left here
             return HERE
         name, known = self.config.on, self.config.hosts
-        if not name:
+        if not name or name not in known:  # the plan refuses that by key
             return HERE
-        if name not in known:
-            raise MaiaError(f"no server {name!r}", where="maia:on", mend=config.nearest(name, known))
         return There(
             Server(
                 name=name,
