@@ -16,10 +16,14 @@ import pytest
 
 from checks import probe, reader
 from infra import atomic, machine, presented
+from infra.engine import Engine
 from infra.errors import MaiaError
-from infra.place import CALL, HERE, There, of
+from infra.place import CALL, HERE, HOME, There, of
 from infra.relay import PROGRAM, Relay
+from infra.site import Site
 from infra.ssh import Server
+from infra.stack import Stack
+from infra.toolchain.pulumi import Toolchain
 
 CARRIED = (atomic, machine, presented, probe, reader)
 """Modules whose functions are carried out on servers."""
@@ -134,3 +138,29 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
 
 def test_the_programs_that_go_there_are_small() -> None:
     assert len(CALL) + len(PROGRAM) < 2000, "sudo writes them down at each connection"
+
+
+@pytest.mark.parametrize(("was", "wanted"), [("one", ""), ("", "one"), ("one", "two")])
+def test_a_stack_is_not_moved_away_from_its_data(tmp_path: Path, was: str, wanted: str) -> None:
+    engine = Engine(Toolchain(tmp_path), Site(tmp_path), "afar")
+    engine.refuse_elsewhere(wanted)
+    outputs = {"running": False, **({"on": was} if was else {})}
+    resources = [{"urn": "urn:x", "type": "pulumi:pulumi:Stack", "outputs": outputs}]
+    engine.checkpoint.parent.mkdir(parents=True)
+    engine.checkpoint.write_text(json.dumps({"checkpoint": {"latest": {"resources": resources}}}))
+    engine.refuse_elsewhere(was)
+    with pytest.raises(MaiaError, match=rf"^maia:on: its parts run on {was or 'this machine'}, and their data"):
+        engine.refuse_elsewhere(wanted)
+
+
+def test_a_server_that_was_never_met_is_planned_for_as_for_this_machine(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.stack_file("afar").parent.mkdir()
+    hosts = {"one": {"address": "192.0.2.1"}}
+    values = {"maia:hosts": hosts, "maia:on": "one", "maia:gateway": {"address": "192.0.2.1"}}
+    site.stack_file("afar").write_text(json.dumps({"config": values}))
+    stack = Stack("afar", site)
+    assert not stack.met
+    assert stack.plan.on == "one"
+    assert stack.home == Site(HOME / "afar")
+    assert Stack("afar", Site(tmp_path / "none")).place == HERE, "of what nobody knows, nothing is elsewhere"
