@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,9 +14,9 @@ from typing import Any
 import docker
 from docker.models.containers import Container as Running
 
-from infra import config, health
+from infra import atomic, config, health
+from infra import machine as machines
 from infra.catalog.backup import SERVICE
-from infra.components import files
 from infra.config import parse
 from infra.errors import MaiaError
 from infra.plan import Container, Plan, build
@@ -44,7 +43,7 @@ def ask(stack: Stack, *words: str, say: Say) -> Any:
     Raises:
         MaiaError: the part does not run, or the job failed.
     """
-    api = docker.from_env(timeout=None).api  # type: ignore[arg-type]  # a job says nothing while it compares
+    api = health.client(stack.place, None).api  # a job says nothing while it compares
     job = api.exec_create(running(stack).id, [*JOB, *words])
     output = api.exec_start(job["Id"], stream=True, demux=True)
     return _listen((chunk[0] or b"" for chunk in output), say, lambda: f"maia logs {PART} --stack {stack.name}")
@@ -59,7 +58,7 @@ def running(stack: Stack) -> Running:
     if not stack.plan.has(PART):
         raise MaiaError("disabled", where=f"maia:parts.{PART}", mend="enable it and run maia up")
     name = stack.plan.container(PART).name
-    found = health.find(health.client(), name)
+    found = health.find(health.client(stack.place), name)
     if found is None or found.status != "running":
         raise MaiaError("does not run", where=name, mend=f"maia up --stack {stack.name}")
     return found
@@ -117,7 +116,7 @@ class Archive:
 
 def folder(stack: Stack) -> Path:
     """Where the stack's points are."""
-    return stack.site.archive(stack.name, stack.config.backup.folder or "")
+    return stack.home.archive(stack.name, stack.config.backup.folder or "")
 
 
 def job_name(stack: str) -> str:
@@ -209,7 +208,7 @@ def rendered(
     uid, gid = (int(each) for each in part.user.split(":"))
     paths = {Path(file.path).name: file for file in part.files}
     texts = {name: render(file, plan, part, secrets) for name, file in paths.items() if name in names}
-    files.write(folder, texts, uid=uid, gid=gid, private=True)
+    atomic.fill(str(folder), texts, uid=uid, gid=gid, private=True)
     try:
         yield folder
     finally:
@@ -284,7 +283,7 @@ def refuse_unwritable(stack: Stack) -> None:
         MaiaError: it is gone, or mounted for reading only.
     """
     archive = folder(stack)
-    if not archive.is_dir() or not os.access(archive, os.W_OK):
+    if not stack.place.call(machines.writable, str(archive)):
         raise MaiaError("no point can be written there", where=str(archive), mend="mount it for writing")
 
 
@@ -293,8 +292,10 @@ def where(stack: Stack) -> str:
     policy = stack.plan.backup
     place = folder(stack)
     when = f"daily at {policy.at} UTC" if policy.at else "only when asked for"
-    docker_root = Path(health.client().info()["DockerRootDir"])
-    same = place.exists() and docker_root.exists() and place.stat().st_dev == docker_root.stat().st_dev
+    docker_root = health.client(stack.place).info()["DockerRootDir"]
+    same = stack.place.call(machines.same_disk, str(place), docker_root)
+    if stack.place.name:
+        when = f"{when}, on {stack.place.name}"
     if same and policy.copies:
         return f"{when}, in {place}, on the same disk, and away as {', '.join(copy.name for copy in policy.copies)}"
     return f"{when}, in {place}" + (", ON THE SAME DISK (name another in maia:backup.folder)" if same else "")

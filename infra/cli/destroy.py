@@ -11,9 +11,9 @@ from infra.cli import common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from infra.events import Outcome
     from infra.progress import Progress
     from infra.stack import Stack
 
@@ -47,25 +47,45 @@ def remove(stack: Stack, progress: Progress, *, ours: bool = False) -> Path | No
     Returns:
         A folder of points that the owner named elsewhere, which stays.
     """
-    from infra import leftovers
+    from infra import atomic, leftovers
 
     with progress.step("engine") as say:
         engine = common.engine(stack, say)
+    server, there = stack.place.name, _docker_answers(stack)
     with progress.step("pulumi destroy") as say:
         if engine.exists():
             engine.recover(say)
-            leftovers.remove_unknown(stack.name, engine.known(), say)
-            outcome = engine.destroy(say)
-            for note in outcome.notes:
-                progress.line(f"host {note}")
-        elif not ours:
-            leftovers.refuse_foreign(stack.name)
+            if there:
+                leftovers.remove_unknown(stack, engine.known(), say)
+            _tell(engine.destroy(say, but=server), progress)
+        elif there and not ours:
+            leftovers.refuse_foreign(stack)
     with progress.step("leftovers") as say:
-        leftovers.remove_all(stack.name, say)
-        kept = _remove_files(stack, say)
-        engine.remove_stack()
-        stack.file.unlink(missing_ok=True)
+        if there:
+            leftovers.remove_all(stack, say)
+        if there and server:
+            stack.place.call(atomic.clear, str(stack.home.root))
+    if server and engine.exists():
+        with progress.step(f"host {server}") as say:
+            _tell(engine.destroy(say), progress)
+    kept = _remove_files(stack)
+    engine.remove_stack()
+    stack.file.unlink(missing_ok=True)
     return kept
+
+
+def _tell(outcome: Outcome, progress: Progress) -> None:
+    for note in outcome.notes:
+        progress.line(f"host {note}")
+
+
+def _docker_answers(stack: Stack) -> bool:
+    """Whether anything can be where the parts run; a server may not have been prepared to its end."""
+    from infra import machine, preflight
+
+    if not stack.place.name:
+        return True
+    return stack.met and stack.place.call(machine.docker_state, str(preflight.SOCKET)) == "answers"
 
 
 def _confirm(name: str, typed: str | None) -> None:
@@ -82,7 +102,7 @@ def _confirm(name: str, typed: str | None) -> None:
         raise MaiaError(f"{typed!r} is not the stack's name, nothing was removed", where="destroy", mend=f"type {name}")
 
 
-def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
+def _remove_files(stack: Stack) -> Path | None:
     """Remove what is in the site folder, recovery points among it.
 
     Returns:
@@ -90,7 +110,6 @@ def _remove_files(stack: Stack, say: Callable[[str], None]) -> Path | None:
     """
     from infra.releases import home
 
-    say("removing its files")
     site, name = stack.site, stack.name
     folders = (site.files(name), site.sockets(name), site.evidence(name), site.archive(name), site.restoring(name))
     for folder in (*folders, site.fetched(name), home(site, name)):

@@ -47,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
     from infra.stack import Stack
 
     aside.refuse(args)
+    for stack in {args.stack, args.into or args.stack}:
+        common.refuse_elsewhere(
+            Stack(stack, Site.current()), "restore", "bring its archive here, and restore that with --archive and --key"
+        )
     if args.database or args.bucket:
         return aside.run(args)
     site = Site.current()

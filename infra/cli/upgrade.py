@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from infra.progress import Progress
 
     stack = common.started(args)
+    common.refuse_elsewhere(stack, "upgrade", "stay with the release that runs there")
     with common.locked(stack, "upgrade") as lock, Progress() as progress:
         if move := releases.moving(stack.site, stack.name):
             report = _go_on(stack, move, args, lock, progress)
@@ -145,7 +146,7 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
 
     say("looking at the parts")
     recovery.refuse_unfinished(stack)
-    client = health.client()
+    client = health.client(stack.place)
     found = {part: health.find(client, f"maia-{stack.name}-{part}") for part in runs.parts}
     ill = [part for part, container in found.items() if container is None or not _well(container.attrs["State"])]
     if ill:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,11 +63,11 @@ class Link:
 
     def root(self, script: str, given: bytes = b"", *, timeout: float = 60) -> Answer:
         """The same by root's shell, which stops at the first failure."""
-        return self.run(as_root(self.server, "sh", "-euc", script), given, timeout=timeout)
+        return self.run(self.server.as_root("sh", "-euc", script), given, timeout=timeout)
 
     def hold(self, script: str, *words: str) -> str:
         """Start a script of root's whose input ends with the connection, or with `release`; its first line."""
-        command = as_root(self.server, "sh", "-euc", script, "sh", *words)
+        command = self.server.as_root("sh", "-euc", script, "sh", *words)
         try:
             self._held, self._ended, _ = self._client.exec_command(command, timeout=PATIENCE)
             return str(self._ended.readline()).strip()
@@ -80,11 +79,6 @@ class Link:
         with suppress(OSError, EOFError, SSHException):
             self._held.channel.shutdown_write()
             self._ended.read()
-
-
-def as_root(server: Server, *words: str) -> str:
-    """The command as root of the server."""
-    return shlex.join(words if server.user == "root" else ("sudo", "-n", *words))
 
 
 @contextmanager

@@ -1,0 +1,200 @@
+"""A stack whose parts run on another host: brought up, looked at, broken and removed over ssh alone."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import httpx
+import pytest
+
+from infra import initialise, ssh
+from infra.host import AUTOMATION
+from infra.lab import Lab
+from infra.place import HOME, There
+from infra.site import Site
+from tests.conftest import Appliance
+from tests.roles import Target, quiet
+from tests.servers import given, letting_in
+from tests.system.mutations import until
+
+PATIENCE = 240
+"""Seconds for anything that is waited for."""
+HOST = "one"
+WITHOUT = (
+    *("alertmanager", "node-exporter", "blackbox-exporter", "exit", "backup", "minio", "s3"),
+    *("postgres-exporter", "redis-exporter"),
+)
+
+
+def _values(server: ssh.Server) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "gateway": {"names": ["maia.test"], "address": server.address},
+        "backup": {"at": None},
+        "hosts": {HOST: given(server)},
+        "on": HOST,
+        "parts": {
+            "postgres": {"memory": 512},
+            "redis": {"memory": 128},
+            **{name: {"enabled": False} for name in WITHOUT},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(Site(tmp_path_factory.mktemp("remote") / "site"), docker.from_env())
+    yield made
+    made.down(quiet)
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab) -> Target:
+    """A bare server that lets us in, and forwards nothing."""
+    site = Site(lab.home.parent)
+    initialise.make_site(site)
+    target = Target(letting_in(lab, "remote", site))
+    target.sh("echo DisableForwarding yes >/etc/ssh/sshd_config.d/00-hardened.conf; systemctl reload ssh")
+    return target
+
+
+@pytest.fixture(scope="module")
+def afar(lab: Lab, host: Target) -> Appliance:
+    """The stack, from a bare server to up and verified by one command."""
+    made = Appliance("afar", lab.home.parent, _values(lab.server("remote")))
+    made.write()
+    made.maia("up")
+    return made
+
+
+def _answer(afar: Appliance) -> int:
+    """What the gateway says to who comes from another host, trusting the stack's CA alone; 0 for nothing."""
+    address = afar.values["gateway"]["address"]
+    try:
+        with httpx.Client(verify=ssl.create_default_context(cafile=afar.ca), trust_env=False, timeout=5) as client:
+            extensions = {"sni_hostname": "maia.test"}
+            url = f"https://{address}:8443/"
+            return client.get(url, headers={"Host": "maia.test:8443"}, extensions=extensions).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def _restart(lab: Lab) -> None:
+    """As a loss of power does; ssh answers again afterwards."""
+    docker.from_env().containers.get(lab.server("remote").name).restart(timeout=0)
+
+
+def _logins(host: Target) -> int:
+    """How often the appliance has come in."""
+    return host.sh("journalctl --no-pager --output cat").count(f"Accepted publickey for {AUTOMATION} ")
+
+
+def test_the_parts_run_on_the_server_and_not_here(afar: Appliance, host: Target) -> None:
+    assert _answer(afar) == 302
+    running = host.sh("docker ps --format '{{.Names}}'").split()
+    assert sorted(running) == sorted(f"maia-afar-{c.part}" for c in afar.stack.plan.containers)
+    assert [left for left in afar.leftovers() if not left.startswith("path")] == []
+
+
+def test_secrets_lie_there_for_their_part_and_the_root_alone(afar: Appliance, host: Target) -> None:
+    folder = HOME / "afar/files/afar/postgres/secrets"
+    assert host.sh(f"stat -c '%a %u' {HOME / 'afar'} {folder}").splitlines() == ["700 0", "500 701"]
+    assert set(host.sh(f"stat -c '%a %u' {folder}/*").splitlines()) == {"400 701"}
+    assert not (afar.site.files("afar") / "postgres").exists()
+
+
+def test_no_secret_is_in_what_the_server_writes_down(afar: Appliance, host: Target) -> None:
+    log = host.sh("journalctl --no-pager --output cat")
+    assert "COMMAND=/usr/bin/python3" in log, "what sudo was asked is in it"
+    for name in afar.stack.secret_names:
+        if not name.startswith(("ca", "evidence")):
+            assert afar.secret(name) not in log, name
+
+
+def test_a_second_up_sends_and_changes_nothing(afar: Appliance) -> None:
+    done = afar.maia("up", "--skip-checks")
+    assert "changes: none" in done.stdout
+    assert "sent" not in done.stderr
+
+
+def test_of_an_image_only_the_layers_that_are_missing_are_sent(afar: Appliance, host: Target) -> None:
+    image = next(c.image_id for c in afar.stack.plan.containers if c.part == "redis")
+    afar.maia("down")
+    host.sh(f"docker rm -f maia-afar-redis; docker rmi -f {image}")
+    done = afar.maia("up", "--skip-checks")
+    (sent, whole) = map(float, re.findall(r"redis: ([0-9.]+) MB of ([0-9.]+) MB sent", done.stdout + done.stderr)[0])
+    assert 0 < sent < whole / 3, "its difference, without the base that the other images have too"
+    assert _answer(afar) == 302
+
+
+def test_the_verbs_work_on_it(afar: Appliance) -> None:
+    assert "5 of 5 parts are well" in afar.maia("status").stdout
+    assert "Ready to accept connections" in afar.maia("logs", "redis").stdout
+    assert "nothing is wrong" in afar.maia("doctor").stdout
+    afar.maia("restart", "status")
+    refused = afar.maia("restore", "latest", check=False)
+    assert "works on this machine, and afar runs on one" in refused.stderr
+
+
+def test_after_a_restart_of_the_server_it_is_healthy_with_nobody_logged_in(
+    afar: Appliance, host: Target, lab: Lab
+) -> None:
+    before = _logins(host)
+    _restart(lab)
+    until(lambda: _answer(afar) == 302, "the gateway answers", PATIENCE)
+    lab.up("remote", quiet)
+    assert 0 < _logins(host) <= before
+    until(lambda: "5 of 5 parts are well" in afar.maia("status", check=False).stdout, "all are well", PATIENCE)
+
+
+def test_up_goes_on_where_the_loss_of_the_server_stopped_it(afar: Appliance, lab: Lab) -> None:
+    afar.write({"parts": {**afar.values["parts"], "redis": {"memory": 160}, "postgres": {"memory": 544}}})
+    process = afar.start("up", "--skip-checks")
+    assert process.stdout
+    next(line for line in process.stdout if re.search(r"(replacing|creating) (Container|Started)", line))
+    container = docker.from_env().containers.get(lab.server("remote").name)
+    container.kill()
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    refused = afar.maia("status", check=False)
+    assert re.search(r"^maia: server one: cannot be reached: ", refused.stderr), refused.stderr
+    container.start()
+    lab.up("remote", quiet)
+    afar.maia("up", "--skip-checks")
+    assert "redis       running  healthy" in afar.maia("status").stdout
+    assert "/ 160 MiB" in afar.maia("status").stdout
+
+
+def test_a_server_with_another_key_is_not_spoken_to(afar: Appliance) -> None:
+    known = afar.site.known("afar", HOST)
+    pinned = known.read_text()
+    place = afar.stack.place
+    assert isinstance(place, There)
+    subprocess.run(["ssh", *place.server.shared, "-O", "exit", HOST], capture_output=True, check=True)
+    known.write_text(f"{HOST} {ssh.generate()[1]}\n")
+    try:
+        refused = afar.maia("status", check=False)
+    finally:
+        known.write_text(pinned)
+    assert "Host key verification failed" in refused.stderr
+
+
+def test_a_stack_does_not_move_by_its_stack_file_alone(afar: Appliance, lab: Lab) -> None:
+    afar.write({"on": None, "gateway": {"https": 38643, "http": None}, "subnet": "10.71.0.0/20"})
+    refused = afar.maia("up", check=False)
+    afar.write(_values(lab.server("remote")) | {"subnet": "10.61.0.0/20"})
+    assert "maia:on: its parts run on one, and their data with them" in refused.stderr
+
+
+def test_destroy_leaves_nothing_there(afar: Appliance, host: Target) -> None:
+    afar.maia("destroy", "--yes", "afar")
+    kept = "docker ps -aq; docker volume ls -q; docker network ls -q --filter type=custom"
+    assert host.sh(kept) == ""
+    assert host.sh(f"ls {HOME}") == ""
+    assert afar.leftovers() == []
