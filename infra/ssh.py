@@ -44,7 +44,7 @@ class Server:
         """Words for ssh, sftp and scp."""
         settings = {
             "BatchMode": "yes",
-            "ConnectTimeout": "10",
+            "ConnectTimeout": "30",  # of a busy server: it counts until keys were exchanged
             "GlobalKnownHostsFile": "/dev/null",
             "HostKeyAlias": self.name,
             "IdentitiesOnly": "yes",

@@ -146,7 +146,7 @@ def _trust(stack: Stack, args: argparse.Namespace) -> int:
 def _remove(stack: Stack, args: argparse.Namespace) -> int:
     host = _known(stack, args.name)
     if stack.plan.on == host.name:
-        raise MaiaError("the parts run on it", where=f"host {host.name}", mend="name another server in maia:on first")
+        raise MaiaError("the parts run on it", where=f"host {host.name}", mend=f"maia destroy --stack {stack.name}")
     engine = _engine(stack)
     engine.configure(f"maia:hosts.{host.name}", None, path=True)
     if args.gone:

@@ -24,7 +24,9 @@ from infra.errors import MaiaError
 from infra.ssh import Server
 
 PATIENCE = 10
-"""Seconds within which a server must answer."""
+"""Seconds within which a server must take a connection."""
+BUSY = 60
+"""Seconds that a busy one may take for each step that lets us in."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Link:
         """Start a script of root's whose input ends with the connection, or with `release`; its first line."""
         command = self.server.as_root("sh", "-euc", script, "sh", *words)
         try:
-            self._held, self._ended, _ = self._client.exec_command(command, timeout=PATIENCE)
+            self._held, self._ended, _ = self._client.exec_command(command, timeout=BUSY)
             return str(self._ended.readline()).strip()
         except (OSError, EOFError, SSHException) as lost:
             raise _lost(self.server, lost) from None
@@ -98,8 +100,8 @@ def linked(server: Server) -> Iterator[Link]:
             "key_filename": str(server.key),
             "allow_agent": False,
             "look_for_keys": False,
-            "banner_timeout": PATIENCE,
-            "auth_timeout": PATIENCE,
+            "banner_timeout": BUSY,
+            "auth_timeout": BUSY,
         },
     )
     client: paramiko.SSHClient = connection.client
@@ -184,7 +186,7 @@ def presented(server: Server) -> tuple[str, str]:
     try:
         with socket.create_connection((server.address, server.port), PATIENCE) as link:
             with paramiko.Transport(link) as transport:
-                transport.start_client(timeout=PATIENCE)
+                transport.start_client(timeout=BUSY)
                 key = transport.get_remote_server_key()
     except (OSError, EOFError, SSHException) as error:
         raise _unreachable(server, error) from None

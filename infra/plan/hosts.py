@@ -49,7 +49,12 @@ def firewall(decided: Decided, name: str) -> dict[str, Any]:
     }
 
 
-COMPUTED: Mapping[str, Callable[[Decided, str], dict[str, Any]]] = {"firewall": firewall}
+def docker(decided: Decided, name: str) -> dict[str, Any]:
+    """Who makes the containers there may use a hardened Docker too."""
+    return {"docker_members": [host.AUTOMATION]} if name == decided.config.on else {}
+
+
+COMPUTED: Mapping[str, Callable[[Decided, str], dict[str, Any]]] = {"firewall": firewall, "docker": docker}
 """Role to what the plan itself tells it about a server."""
 
 

@@ -6,11 +6,13 @@ import re
 import ssl
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import docker
 import httpx
 import pytest
+from docker.models.containers import Container
 
 from infra import initialise, ssh
 from infra.host import AUTOMATION
@@ -18,17 +20,39 @@ from infra.lab import Lab
 from infra.place import HOME, There
 from infra.site import Site
 from tests.conftest import Appliance
-from tests.roles import Target, quiet
+from tests.roles import quiet
 from tests.servers import given, letting_in
 from tests.system.mutations import until
 
 PATIENCE = 240
 """Seconds for anything that is waited for."""
 HOST = "one"
+SECRETS = re.compile(rf"{HOME}/afar/files/afar/[a-z-]+/secrets/")
+"""Where the secrets of a part lie."""
 WITHOUT = (
     *("alertmanager", "node-exporter", "blackbox-exporter", "exit", "backup", "minio", "s3"),
     *("postgres-exporter", "redis-exporter"),
 )
+
+WATCHED = "/root/watched"
+WATCH = f"""\
+import os, time
+seen = dict()
+with open("{WATCHED}", "wb", 0) as out:
+    while True:
+        numbers = [name for name in os.listdir("/proc") if name.isdigit()]
+        for path in ("/proc/" + number + "/" + name for number in numbers for name in ("cmdline", "environ")):
+            try:
+                with open(path, "rb") as file:
+                    text = file.read()
+            except OSError:
+                continue
+            if seen.get(path) != text:
+                seen[path] = text
+                out.write(text + b"\\n")
+        time.sleep(0.05)
+"""
+"""Writes down the command and the environment of every process that it meets."""
 
 
 def _values(server: ssh.Server) -> dict[str, Any]:
@@ -36,7 +60,7 @@ def _values(server: ssh.Server) -> dict[str, Any]:
         "version": 1,
         "gateway": {"names": ["maia.test"], "address": server.address},
         "backup": {"at": None},
-        "hosts": {HOST: given(server)},
+        "hosts": {HOST: given(server, roles={"docker": {"hardened": True}})},
         "on": HOST,
         "parts": {
             "postgres": {"memory": 512},
@@ -44,6 +68,25 @@ def _values(server: ssh.Server) -> dict[str, Any]:
             **{name: {"enabled": False} for name in WITHOUT},
         },
     }
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A server as who stands before it has it: past ssh, whose logins the roles restrict."""
+
+    container: Container
+
+    def sh(self, script: str) -> str:
+        """What root's shell says; it must succeed."""
+        done = self.container.exec_run(["bash", "-euc", script])
+        said: str = done.output.decode(errors="replace")
+        assert done.exit_code == 0, said
+        return said
+
+    @property
+    def logins(self) -> int:
+        """How often the appliance has come in."""
+        return self.sh("journalctl --no-pager --output cat").count(f"Accepted publickey for {AUTOMATION} ")
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +97,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def host(lab: Lab) -> Target:
-    """A bare server that lets us in, and forwards nothing."""
+def host(lab: Lab) -> Bare:
+    """A bare server that lets us in, and watches what runs on it."""
     site = Site(lab.home.parent)
     initialise.make_site(site)
-    target = Target(letting_in(lab, "remote", site))
-    target.sh("echo DisableForwarding yes >/etc/ssh/sshd_config.d/00-hardened.conf; systemctl reload ssh")
-    return target
+    made = Bare(docker.from_env().containers.get(letting_in(lab, "remote", site).name))
+    made.container.exec_run(["python3", "-c", WATCH], detach=True)
+    return made
 
 
 @pytest.fixture(scope="module")
-def afar(lab: Lab, host: Target) -> Appliance:
+def afar(lab: Lab, host: Bare) -> Appliance:
     """The stack, from a bare server to up and verified by one command."""
     made = Appliance("afar", lab.home.parent, _values(lab.server("remote")))
     made.write()
@@ -84,36 +127,39 @@ def _answer(afar: Appliance) -> int:
         return 0
 
 
-def _restart(lab: Lab) -> None:
-    """As a loss of power does; ssh answers again afterwards."""
-    docker.from_env().containers.get(lab.server("remote").name).restart(timeout=0)
+def _all_well(afar: Appliance) -> bool:
+    return "5 of 5 parts are well" in afar.maia("status", check=False).stdout
 
 
-def _logins(host: Target) -> int:
-    """How often the appliance has come in."""
-    return host.sh("journalctl --no-pager --output cat").count(f"Accepted publickey for {AUTOMATION} ")
-
-
-def test_the_parts_run_on_the_server_and_not_here(afar: Appliance, host: Target) -> None:
+def test_the_parts_run_on_the_server_and_not_here(afar: Appliance, host: Bare) -> None:
     assert _answer(afar) == 302
     running = host.sh("docker ps --format '{{.Names}}'").split()
     assert sorted(running) == sorted(f"maia-afar-{c.part}" for c in afar.stack.plan.containers)
     assert [left for left in afar.leftovers() if not left.startswith("path")] == []
 
 
-def test_secrets_lie_there_for_their_part_and_the_root_alone(afar: Appliance, host: Target) -> None:
+def test_its_sshd_forwards_nothing_for_that(afar: Appliance, host: Bare) -> None:
+    assert "disableforwarding yes" in host.sh("sshd -T")
+
+
+def test_secrets_lie_there_for_their_part_and_the_root_alone(afar: Appliance, host: Bare) -> None:
     folder = HOME / "afar/files/afar/postgres/secrets"
     assert host.sh(f"stat -c '%a %u' {HOME / 'afar'} {folder}").splitlines() == ["700 0", "500 701"]
     assert set(host.sh(f"stat -c '%a %u' {folder}/*").splitlines()) == {"400 701"}
     assert not (afar.site.files("afar") / "postgres").exists()
 
 
-def test_no_secret_is_in_what_the_server_writes_down(afar: Appliance, host: Target) -> None:
-    log = host.sh("journalctl --no-pager --output cat")
+def test_no_secret_is_in_a_list_of_processes_a_log_or_a_file_but_those_of_its_part(afar: Appliance, host: Bare) -> None:
+    values = [afar.secret(name) for name in afar.stack.secret_names if not name.startswith(("ca", "evidence"))]
+    log, watched = host.sh("journalctl --no-pager --output cat"), host.sh(f"cat {WATCHED}")
     assert "COMMAND=/usr/bin/python3" in log, "what sudo was asked is in it"
-    for name in afar.stack.secret_names:
-        if not name.startswith(("ca", "evidence")):
-            assert afar.secret(name) not in log, name
+    assert "sudo\0-n\0python3\0-I\0-S\0-c" in watched, "what was carried out there was met"
+    assert [value for value in values if value in log or value in watched] == []
+    command = ["docker", "exec", "--interactive", str(host.container.name), "grep", "-rlFf", "-"]
+    places = ["/etc", "/home", "/root", "/tmp", "/opt", "/srv", "/var/log", "/var/tmp", "/var/lib/docker/containers"]
+    found = subprocess.run([*command, *places, HOME], input="\n".join(values), capture_output=True, text=True)
+    assert [path for path in found.stdout.split() if not SECRETS.match(path)] == []
+    assert any(SECRETS.match(path) for path in found.stdout.split()), "they are found where they belong"
 
 
 def test_a_second_up_sends_and_changes_nothing(afar: Appliance) -> None:
@@ -122,7 +168,7 @@ def test_a_second_up_sends_and_changes_nothing(afar: Appliance) -> None:
     assert "sent" not in done.stderr
 
 
-def test_of_an_image_only_the_layers_that_are_missing_are_sent(afar: Appliance, host: Target) -> None:
+def test_of_an_image_only_the_layers_that_are_missing_are_sent(afar: Appliance, host: Bare) -> None:
     image = next(c.image_id for c in afar.stack.plan.containers if c.part == "redis")
     afar.maia("down")
     host.sh(f"docker rm -f maia-afar-redis; docker rmi -f {image}")
@@ -133,66 +179,66 @@ def test_of_an_image_only_the_layers_that_are_missing_are_sent(afar: Appliance, 
 
 
 def test_the_verbs_work_on_it(afar: Appliance) -> None:
-    assert "5 of 5 parts are well" in afar.maia("status").stdout
+    assert _all_well(afar)
     assert "Ready to accept connections" in afar.maia("logs", "redis").stdout
     assert "nothing is wrong" in afar.maia("doctor").stdout
     afar.maia("restart", "status")
+    assert "applied: " in afar.maia("db", "migrate").stdout
+    assert afar.maia("db", "shell").returncode == 0
     refused = afar.maia("restore", "latest", check=False)
     assert "works on this machine, and afar runs on one" in refused.stderr
 
 
-def test_after_a_restart_of_the_server_it_is_healthy_with_nobody_logged_in(
-    afar: Appliance, host: Target, lab: Lab
-) -> None:
-    before = _logins(host)
-    _restart(lab)
+def test_after_a_restart_of_the_server_it_is_healthy_with_nobody_logged_in(afar: Appliance, host: Bare) -> None:
+    before = host.logins
+    host.container.restart(timeout=0)  # as a loss of power does
     until(lambda: _answer(afar) == 302, "the gateway answers", PATIENCE)
-    lab.up("remote", quiet)
-    assert 0 < _logins(host) <= before
-    until(lambda: "5 of 5 parts are well" in afar.maia("status", check=False).stdout, "all are well", PATIENCE)
+    assert 0 < host.logins <= before
+    until(lambda: _all_well(afar), "all are well", PATIENCE)
 
 
-def test_up_goes_on_where_the_loss_of_the_server_stopped_it(afar: Appliance, lab: Lab) -> None:
+def test_up_goes_on_where_the_loss_of_the_server_stopped_it(afar: Appliance, host: Bare) -> None:
     afar.write({"parts": {**afar.values["parts"], "redis": {"memory": 160}, "postgres": {"memory": 544}}})
     process = afar.start("up", "--skip-checks")
     assert process.stdout
     next(line for line in process.stdout if re.search(r"(replacing|creating) (Container|Started)", line))
-    container = docker.from_env().containers.get(lab.server("remote").name)
-    container.kill()
+    host.container.kill()
     said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, said
     assert "Traceback" not in said
     refused = afar.maia("status", check=False)
     assert re.search(r"^maia: server one: cannot be reached: ", refused.stderr), refused.stderr
-    container.start()
-    lab.up("remote", quiet)
+    host.container.start()
+    until(lambda: afar.maia("status", check=False).returncode == 0, "it lets us in", PATIENCE)
     afar.maia("up", "--skip-checks")
     assert "redis       running  healthy" in afar.maia("status").stdout
     assert "/ 160 MiB" in afar.maia("status").stdout
 
 
-def test_a_server_with_another_key_is_not_spoken_to(afar: Appliance) -> None:
+def test_a_server_with_another_key_is_not_spoken_to_until_it_is_trusted(afar: Appliance) -> None:
     known = afar.site.known("afar", HOST)
     pinned = known.read_text()
     place = afar.stack.place
     assert isinstance(place, There)
-    subprocess.run(["ssh", *place.server.shared, "-O", "exit", HOST], capture_output=True, check=True)
+    subprocess.run(["ssh", *place.server.shared, "-O", "exit", HOST], capture_output=True, check=False)
     known.write_text(f"{HOST} {ssh.generate()[1]}\n")
-    try:
-        refused = afar.maia("status", check=False)
-    finally:
-        known.write_text(pinned)
+    refused = afar.maia("status", check=False)
     assert "Host key verification failed" in refused.stderr
+    shown = afar.maia("host", "trust", HOST, check=False).stdout.partition("shown:")[2].split()[0]
+    afar.maia("host", "trust", HOST, "--yes", shown)
+    assert known.read_text() == pinned
+    assert _all_well(afar)
 
 
-def test_a_stack_does_not_move_by_its_stack_file_alone(afar: Appliance, lab: Lab) -> None:
+def test_a_stack_does_not_move_by_its_stack_file_alone(afar: Appliance) -> None:
+    there = dict(afar.values)
     afar.write({"on": None, "gateway": {"https": 38643, "http": None}, "subnet": "10.71.0.0/20"})
     refused = afar.maia("up", check=False)
-    afar.write(_values(lab.server("remote")) | {"subnet": "10.61.0.0/20"})
+    afar.write({"subnet": "10.61.0.0/20"} | there)
     assert "maia:on: its parts run on one, and their data with them" in refused.stderr
 
 
-def test_destroy_leaves_nothing_there(afar: Appliance, host: Target) -> None:
+def test_destroy_leaves_nothing_there(afar: Appliance, host: Bare) -> None:
     afar.maia("destroy", "--yes", "afar")
     kept = "docker ps -aq; docker volume ls -q; docker network ls -q --filter type=custom"
     assert host.sh(kept) == ""

@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from checks import probe, reader
+from checks.look import tree
 from infra import atomic, machine, presented
 from infra.engine import Engine
 from infra.errors import MaiaError
@@ -134,6 +135,10 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     assert Path(relay.path).parent.stat().st_mode & 0o777 == 0o700
     Relay(tmp_path, "s", ["true"])
     assert Path(relay.path).exists(), "who lives keeps his"
+
+
+def test_the_parts_own_files_are_known_to_who_looks_for_what_is_nobodys() -> None:
+    assert f"{HOME}/" == tree.PARTS
 
 
 def test_the_programs_that_go_there_are_small() -> None:
