@@ -40,7 +40,7 @@ def describe(folders: list[str], ports: list[tuple[str, int]]) -> dict[str, Any]
         "system": _system(),
         "root": os.geteuid() == 0,
         "apt": shutil.which("apt-get") is not None,
-        "disk": {folder: _free(Path(folder)) for folder in folders},
+        "disk": {folder: free(folder) for folder in folders},
         "memory": _available(),
         "busy": [(address, port) for address, port in ports if _is_busy(address, port)],
         "routes": _routes(),
@@ -91,6 +91,14 @@ def await_quiet(pid: int, address: str, port: int, seconds: float) -> None:
             time.sleep(INTERVAL)
 
 
+def free(folder: str) -> int:
+    """MiB that a folder has room for; the nearest above one that is not there yet."""
+    path = Path(folder)
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free // 2**20
+
+
 def writable(folder: str) -> bool:
     """Whether a folder is there and takes files."""
     return os.path.isdir(folder) and os.access(folder, os.W_OK)
@@ -107,12 +115,6 @@ def _system() -> tuple[str, str]:
     except OSError:
         return ("", "")
     return (release.get("ID", ""), release.get("VERSION_ID", ""))
-
-
-def _free(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free // 2**20
 
 
 def _available() -> int:

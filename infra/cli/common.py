@@ -51,7 +51,7 @@ def refuse_elsewhere(stack: Stack, verb: str, mend: str) -> None:
         MaiaError: it is one.
     """
     if name := stack.place.name:
-        raise MaiaError(f"works on this machine, and {stack.name} runs on {name}", where=verb, mend=mend)
+        raise MaiaError(f"only for what runs on this machine, and {stack.name} runs on {name}", where=verb, mend=mend)
 
 
 def renewed(stack: Stack) -> Stack:

@@ -55,7 +55,7 @@ def _drill(args: argparse.Namespace) -> int:
         with progress.step("engine") as say:
             secrets = common.engine(source, say).secrets()
         key = common.signing(source, secrets)
-        restore.ready(progress)
+        restore.ready(progress, source.place)
         _clear(side, progress)
         with progress.step("archive") as say:
             made = Drill(source.name, recovery.ask(source, "behind", say=say))

@@ -6,15 +6,18 @@ import re
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import docker
 import httpx
+import psycopg
 import pytest
 from docker.models.containers import Container
 
 from infra import initialise, ssh
+from infra.components.database import administer
 from infra.host import AUTOMATION
 from infra.lab import Lab
 from infra.place import HOME, There
@@ -79,7 +82,8 @@ class Bare:
     def sh(self, script: str) -> str:
         """What root's shell says; it must succeed."""
         done = self.container.exec_run(["bash", "-euc", script])
-        said: str = done.output.decode(errors="replace")
+        assert isinstance(done.output, bytes)
+        said = done.output.decode(errors="replace")
         assert done.exit_code == 0, said
         return said
 
@@ -125,6 +129,10 @@ def _answer(afar: Appliance) -> int:
             return client.get(url, headers={"Host": "maia.test:8443"}, extensions=extensions).status_code
     except httpx.TransportError:
         return 0
+
+
+def _postgres(afar: Appliance) -> AbstractContextManager[psycopg.Connection[tuple[Any, ...]]]:
+    return administer(str(afar.stack.home.sockets("afar") / "postgres"), at=afar.stack.place)
 
 
 def _all_well(afar: Appliance) -> bool:
@@ -185,8 +193,8 @@ def test_the_verbs_work_on_it(afar: Appliance) -> None:
     afar.maia("restart", "status")
     assert "applied: " in afar.maia("db", "migrate").stdout
     assert afar.maia("db", "shell").returncode == 0
-    refused = afar.maia("restore", "latest", check=False)
-    assert "works on this machine, and afar runs on one" in refused.stderr
+    refused = afar.maia("drill", check=False)
+    assert "only for what runs on this machine, and afar runs on one" in refused.stderr
 
 
 def test_after_a_restart_of_the_server_it_is_healthy_with_nobody_logged_in(afar: Appliance, host: Bare) -> None:
@@ -228,6 +236,27 @@ def test_a_server_with_another_key_is_not_spoken_to_until_it_is_trusted(afar: Ap
     afar.maia("host", "trust", HOST, "--yes", shown)
     assert known.read_text() == pinned
     assert _all_well(afar)
+
+
+@pytest.mark.long
+def test_a_point_is_made_there_and_comes_back_there(afar: Appliance, host: Bare) -> None:
+    less = {name: each for name, each in afar.values["parts"].items() if name not in ("backup", "minio", "s3")}
+    afar.write({"parts": less | {"minio": {"memory": 512}}})
+    afar.maia("up", "--skip-checks")
+    with _postgres(afar) as link:
+        link.execute("create table kept as select 1 as one")
+    assert "point:   " in afar.maia("backup").stdout
+    assert "every byte of the archive" in afar.maia("backups", "verify").stdout
+    assert "restic" in host.sh(f"ls {HOME}/afar/archive/afar")
+    with _postgres(afar) as link:
+        link.execute("drop table kept")
+    done = afar.maia("restore", "--no-last-chance")
+    assert "compared: every table is what the point's manifest says" in done.stdout
+    with _postgres(afar) as link:
+        assert link.execute("select one from kept").fetchone() == (1,)
+    assert host.sh(f"ls {HOME}/afar/restore 2>/dev/null || true") == "", "its secrets are gone"
+    refused = afar.maia("restore", "--into", "other", check=False)
+    assert "only for what runs on this machine, and afar runs on one" in refused.stderr
 
 
 def test_a_stack_does_not_move_by_its_stack_file_alone(afar: Appliance) -> None:
