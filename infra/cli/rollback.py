@@ -27,7 +27,6 @@ def run(args: argparse.Namespace) -> int:
     from infra.releases import program
 
     stack = common.started(args)
-    common.refuse_elsewhere(stack, "rollback", "stay with the release that runs there")
     site, name = stack.site, stack.name
     with common.locked(stack, "rollback") as lock, Progress() as progress:
         move = releases.moving(site, name)

@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     from infra.progress import Progress
 
     stack = common.started(args)
-    common.refuse_elsewhere(stack, "upgrade", "stay with the release that runs there")
     with common.locked(stack, "upgrade") as lock, Progress() as progress:
         if move := releases.moving(stack.site, stack.name):
             report = _go_on(stack, move, args, lock, progress)

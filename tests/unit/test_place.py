@@ -16,7 +16,7 @@ import pytest
 
 from checks import probe, reader
 from checks.look import tree
-from infra import atomic, machine, presented
+from infra import atomic, clusters, machine, presented
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.place import CALL, HERE, HOME, There, of
@@ -26,7 +26,7 @@ from infra.ssh import Server
 from infra.stack import Stack
 from infra.toolchain.pulumi import Toolchain
 
-CARRIED = (atomic, machine, presented, probe, reader)
+CARRIED = (atomic, clusters, machine, presented, probe, reader)
 """Modules whose functions are carried out on servers."""
 
 
