@@ -64,7 +64,7 @@ class Server:
             "ControlMaster": "auto",
             "ControlPath": str(self.meeting / "link"),
             "ControlPersist": str(PERSIST),
-            "ServerAliveInterval": "5",  # a server that is gone holds up nobody for long
+            "ServerAliveInterval": "10",  # a server that is gone holds up nobody for long, and a busy one may be silent
         }
         return [*(f"-o{name}={value}" for name, value in settings.items()), *self.options]
 
