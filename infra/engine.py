@@ -57,10 +57,10 @@ class Engine:
             # Its stack file may be there already, with values that only the same passphrase opens.
             self._quiet("stack", "init", self.stack)
 
-    def remove_stack(self) -> None:
-        """Forget the stack, its state and its stack file; there must be no resource left in it."""
+    def remove_stack(self, *, force: bool = False) -> None:
+        """Forget the stack, its state and its stack file; unless forced, there must be no resource left in it."""
         if self.exists():
-            self._quiet("stack", "rm", "--yes", "--stack", self.stack)
+            self._quiet("stack", "rm", "--yes", "--stack", self.stack, *(["--force"] if force else []))
         book = self._site.state / ".pulumi"
         for kept in ("backups", "history", "locks/organization"):
             shutil.rmtree(book / kept / PROJECT / self.stack, ignore_errors=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", metavar="NAME", help="the stack's name, instead of typing it")
+    parser.add_argument("--gone", action="store_true", help="its server is no more: forget it without asking it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,13 +29,20 @@ def run(args: argparse.Namespace) -> int:
     from infra.progress import Progress
 
     stack = common.started(args)
+    if args.gone and not stack.place.name:
+        raise MaiaError("its parts run on this machine", where="--gone", mend="leave it out")
     _confirm(stack.name, args.yes)
     with common.locked(stack, "destroy"), Progress() as progress:
         timer.remove(stack.name, stack.site)
         drill.end(stack, progress)
-        kept = remove(stack, progress)
+        kept = None
+        if args.gone:
+            forget(stack, progress)
+        else:
+            kept = remove(stack, progress)
         stack.site.lock(stack.name).unlink(missing_ok=True)
-    print(f"nothing of {stack.name} is left" + (f" but its recovery points in {kept}" if kept else ""))
+    where = " here; what is on its servers stays there" if args.gone else ""
+    print(f"nothing of {stack.name} is left{where}" + (f" but its recovery points in {kept}" if kept else ""))
     return 0
 
 
@@ -72,6 +80,17 @@ def remove(stack: Stack, progress: Progress, *, ours: bool = False) -> Path | No
     engine.remove_stack()
     stack.file.unlink(missing_ok=True)
     return kept
+
+
+def forget(stack: Stack, progress: Progress) -> None:
+    """Remove what is here of a stack whose server is no more."""
+    with progress.step("engine") as say:
+        engine = common.engine(stack, say)
+    for host in stack.config.hosts:
+        stack.site.known(stack.name, host).unlink(missing_ok=True)
+    _remove_files(stack)
+    engine.remove_stack(force=True)
+    stack.file.unlink(missing_ok=True)
 
 
 def _tell(outcome: Outcome, progress: Progress) -> None:

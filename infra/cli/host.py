@@ -146,7 +146,11 @@ def _trust(stack: Stack, args: argparse.Namespace) -> int:
 def _remove(stack: Stack, args: argparse.Namespace) -> int:
     host = _known(stack, args.name)
     if stack.plan.on == host.name:
-        raise MaiaError("the parts run on it", where=f"host {host.name}", mend=f"maia destroy --stack {stack.name}")
+        raise MaiaError(
+            "the parts run on it",
+            where=f"host {host.name}",
+            mend=f"maia destroy --stack {stack.name}{' --gone' if args.gone else ''}",
+        )
     engine = _engine(stack)
     engine.configure(f"maia:hosts.{host.name}", None, path=True)
     if args.gone:

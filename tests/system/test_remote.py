@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -280,6 +281,15 @@ def test_a_stack_does_not_move_by_its_stack_file_alone(afar: Appliance) -> None:
     refused = afar.maia("up", check=False)
     afar.write({"subnet": "10.61.0.0/20"} | there)
     assert "maia:on: its parts run on one, and their data with them" in refused.stderr
+
+
+def test_a_stack_whose_server_is_gone_can_be_forgotten_without_asking_it(afar: Appliance, tmp_path: Path) -> None:
+    copy = dataclasses.replace(afar, root=tmp_path / "site")
+    shutil.copytree(afar.root, copy.root)
+    copy.maia("destroy", "--yes", "afar", "--gone")
+    assert copy.leftovers() == []
+    assert not copy.site.known("afar", HOST).exists()
+    assert _all_well(afar), "nothing was asked of it"
 
 
 def test_destroy_leaves_nothing_there(afar: Appliance, host: Bare) -> None:
