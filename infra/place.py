@@ -32,6 +32,8 @@ T = TypeVar("T")
 HOME = Path("/var/lib/maia")
 """On a server, the folder of what its containers mount: one below it for each stack."""
 DOCKER = "/var/run/docker.sock"
+UNREACHED = 255
+"""The exit code of ssh itself."""
 PYTHON = ("-I", "-S", "-c")
 CALL = """\
 import json, sys, types
@@ -172,6 +174,14 @@ def of(props: Mapping[str, Any]) -> Place:
     return There(Server.of(server)) if server else HERE
 
 
+def _lost(name: str, said: str) -> MaiaError:
+    if "verification failed" in said:
+        what, mend = "shows another key than the pinned one", f"if that is right, say so: maia host trust {name}"
+    else:
+        what, mend = f"cannot be reached: {said}", "start it, or correct its address in the stack file"
+    return MaiaError(what, where=f"server {name}", mend=mend)
+
+
 def _carry_out(
     command: Sequence[str], function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], name: str
 ) -> Any:
@@ -187,8 +197,11 @@ def _carry_out(
     done = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True)
     if done.returncode:
         said = " ".join(done.stderr.strip().splitlines()[-1:]) or f"exit code {done.returncode}"
-        where, mend = (f"server {name}", "maia doctor") if name else (function.__name__, "")
-        raise MaiaError(said if done.returncode != 255 else f"cannot be reached: {said}", where=where, mend=mend)
+        raise (
+            _lost(name, said)
+            if name and done.returncode == UNREACHED
+            else MaiaError(said, where=f"server {name}" if name else function.__name__)
+        )
     answer = json.loads(done.stdout)
     if "value" not in answer:
         raise OSError(answer["errno"], answer["said"])
