@@ -197,11 +197,9 @@ def _carry_out(
     done = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True)
     if done.returncode:
         said = " ".join(done.stderr.strip().splitlines()[-1:]) or f"exit code {done.returncode}"
-        raise (
-            _lost(name, said)
-            if name and done.returncode == UNREACHED
-            else MaiaError(said, where=f"server {name}" if name else function.__name__)
-        )
+        if name and done.returncode == UNREACHED:
+            raise _lost(name, said)
+        raise MaiaError(said, where=f"server {name}" if name else function.__name__)
     answer = json.loads(done.stdout)
     if "value" not in answer:
         raise OSError(answer["errno"], answer["said"])

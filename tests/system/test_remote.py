@@ -236,10 +236,7 @@ def test_a_server_with_another_key_is_not_spoken_to_until_it_is_trusted(afar: Ap
     subprocess.run(["ssh", *place.server.shared, "-O", "exit", HOST], capture_output=True, check=False)
     known.write_text(f"{HOST} {ssh.generate()[1]}\n")
     refused = afar.maia("status", check=False)
-    assert (
-        "maia: server one: shows another key than the pinned one (if that is right, say so: maia host trust one)"
-        in (refused.stderr)
-    )
+    assert "maia: server one: shows another key than the pinned one (if that is right, say so: " in refused.stderr
     shown = afar.maia("host", "trust", HOST, check=False).stdout.partition("shown:")[2].split()[0]
     afar.maia("host", "trust", HOST, "--yes", shown)
     assert known.read_text() == pinned

@@ -74,6 +74,9 @@ def test_a_server_that_cannot_be_reached_is_told_in_one_line(server: Server, tmp
     (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\necho 'ssh: connect to host: No route' >&2\nexit 255\n")
     with pytest.raises(MaiaError, match=r"^server one: cannot be reached: ssh: connect to host: No route"):
         There(server).call(machine.size)
+    (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\necho 'Host key verification failed.' >&2\nexit 255\n")
+    with pytest.raises(MaiaError, match=r"^server one: shows another key than the pinned one .* maia host trust one"):
+        There(server).call(machine.size)
 
 
 def test_one_who_is_not_root_there_asks_sudo(server: Server, tmp_path: Path) -> None:
