@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HOME = Path("/var/lib/maia")
+HOME = Path("/var/lib/maia/stacks")
 """On a server, the folder of what its containers mount: one below it for each stack."""
 DOCKER = "/var/run/docker.sock"
 UNREACHED = 255

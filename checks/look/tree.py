@@ -14,7 +14,7 @@ from checks.look.means import ROOT, Ask, read
 
 ELSEWHERE = ("/proc", "/sys", "/dev", "/run", "/var/lib/docker", "/var/lib/containerd")
 """What is not the system's own."""
-PARTS = "/var/lib/maia/"
+PARTS = "/var/lib/maia/stacks/"
 """Files of the parts, whose users are known in their images only."""
 MANY = 20
 """How many of those that stand out are told."""

@@ -255,9 +255,7 @@ def test_a_point_is_made_there_and_comes_back_there(afar: Appliance, host: Bare)
     assert "restic" in host.sh(f"ls {HOME}/afar/archive/afar")
     with _postgres(afar) as link:
         link.execute("drop table kept")
-    host.sh(
-        "/usr/lib/systemd/systemd-sysctl --prefix=/net || true"
-    )  # its unit is masked on a test host, which restarted
+    host.sh("/usr/lib/systemd/systemd-sysctl --prefix=/net || true")  # it restarted, and there the unit is masked
     done = afar.maia("restore", "--no-last-chance")
     assert "compared: every table is what the point's manifest says" in done.stdout
     with _postgres(afar) as link:
