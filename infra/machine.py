@@ -99,6 +99,10 @@ def free(folder: str) -> int:
     return shutil.disk_usage(path).free // 2**20
 
 
+def is_folder(path: str) -> bool:
+    return os.path.isdir(path)
+
+
 def writable(folder: str) -> bool:
     """Whether a folder is there and takes files."""
     return os.path.isdir(folder) and os.access(folder, os.W_OK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from infra import credentials
+from infra import credentials, machine
 from infra.authority import Authority
 from infra.catalog.model import Zone
 from infra.components import exchange as exchanges
@@ -368,7 +367,7 @@ class Part(pulumi.ComponentResource):
 def _archive(context: Context) -> Path:
     """The folder of recovery points; the owner's must be there, or points would go where a disk should be mounted."""
     folder = context.plan.backup.folder
-    if folder and not context.at.call(os.path.isdir, folder):
+    if folder and not context.at.call(machine.is_folder, folder):
         raise MaiaError(f"{folder} is not there", where="maia:backup.folder", mend="mount it, or name another folder")
     return context.home.archive(context.plan.stack, folder)
 
