@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.place import CALL, HERE, HOME, There, of
 from infra.relay import PROGRAM, Relay
-from infra.site import Site
+from infra.site import REPO, Site
 from infra.ssh import Server
 from infra.stack import Stack
 from infra.toolchain.pulumi import Toolchain
@@ -48,6 +49,13 @@ def test_what_is_carried_out_there_needs_nothing_but_python(module: ModuleType) 
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_nothing_else_is_carried_out_there() -> None:
+    texts = (path.read_text() for folder in ("infra", "checks") for path in (REPO / folder).rglob("*.py"))
+    asked = {name for text in texts for name in re.findall(r"\.(?:call|apart)\(\s*([\w.]+)\.\w+,", text)}
+    known = {module.__name__.rpartition(".")[2] for module in CARRIED}
+    assert asked <= known | {"facts", "machines", "program"}, "by the names under which they are imported"
 
 
 def test_a_function_is_carried_out_there_as_here(server: Server, tmp_path: Path) -> None:
