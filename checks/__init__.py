@@ -84,8 +84,8 @@ def run(
     began = time.monotonic()
     plan = _with(stack.plan, host)
     spec = Spec(
-        plan=plan, site=stack.site, secrets=dict(secrets or {}), control=control, keyword=keyword, host=host,
-        level=level, servers=hosts.servers(plan, stack.site),
+        plan=plan, site=stack.site, at=stack.place, secrets=dict(secrets or {}), control=control, keyword=keyword,
+        host=host, level=level, servers=hosts.servers(plan, stack.site),
     )  # fmt: skip
     rows = _rows(spec, say)
     if not rows:

@@ -62,8 +62,9 @@ def shadow_group(seen: Seen) -> tuple[Any, Any]:
 
 
 def system_shells(seen: Seen) -> tuple[Any, Any]:
+    """Nobody logs in as a system's user but the appliance itself."""
     system = (user for user in seen.users if 0 < user["uid"] < 1000 or user["uid"] == 65534)
-    return _named(user for user in system if user["shell"] not in SHELLLESS), []
+    return _named(user for user in system if user["shell"] not in SHELLLESS and user["name"] != AUTOMATION), []
 
 
 def system_locked(seen: Seen) -> tuple[Any, Any]:

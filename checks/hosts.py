@@ -123,15 +123,16 @@ def here() -> Host:
 
 def servers(plan: Plan, site: Site) -> dict[str, Server | None]:
     """How each server of the plan is reached."""
-    return {host.name: None if host.name == HERE else ssh.server(site, plan.stack, host) for host in plan.hosts}
+    return {
+        host.name: None if host.name == HERE else ssh.server(site, plan.stack, host.name, host) for host in plan.hosts
+    }
 
 
 def _command(server: Server | None) -> list[str]:
     if server is None:
         python = [sys.executable, "-I", "-"]
         return python if os.geteuid() == 0 else ["sudo", "-n", *python]
-    python = ["/usr/bin/python3", "-I", "-"]
-    return server.command(*(python if server.user == "root" else ["sudo", "-n", *python]))
+    return server.command(server.as_root("/usr/bin/python3", "-I", "-"))
 
 
 def _refusal(name: str, said: str) -> MaiaError:

@@ -20,6 +20,7 @@ from checks import baselines, evidence, facts, hostrules, hosts, probing, wishes
 from checks.store import Store
 from infra.catalog.model import Zone
 from infra.errors import MaiaError
+from infra.place import HERE, Place
 from infra.plan import Plan
 from infra.site import Site
 from infra.ssh import Server
@@ -34,6 +35,8 @@ class Spec:
     secrets: Mapping[str, str] = field(repr=False)
     control: str | None
     keyword: str | None
+    at: Place = HERE
+    """Where the parts run."""
     host: str | None = None
     """Only this server of the plan."""
     level: int | None = None
@@ -110,7 +113,7 @@ class Subject:
 
     @cached_property
     def facts(self) -> facts.Facts:
-        return facts.gather(self.spec.plan)
+        return facts.gather(self.spec.plan, self.spec.at)
 
     @cached_property
     def hosts(self) -> dict[str, hosts.HostFacts | MaiaError]:
@@ -120,7 +123,7 @@ class Subject:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.spec.plan, self.spec.site)
+        return Store(self.spec.plan, self.spec.site, self.spec.at)
 
     @cached_property
     def probes(self) -> probing.Probes:
@@ -131,7 +134,7 @@ class Subject:
             with contextlib.suppress(*UNANSWERED):
                 if plan.has("s3"):
                     sealing = self.store.sealing_request(f"{plan.container('s3').addresses[Zone.DATA]}:9000")
-            return probing.probe(plan, self.facts, sealing)
+            return probing.probe(plan, self.facts, sealing, self.spec.at)
         finally:
             self.untidy = sealing is not None
 
@@ -160,6 +163,15 @@ class Plugin:
     @pytest.fixture(name="site", scope="session")
     def _site(self) -> Site:
         return self._spec.site
+
+    @pytest.fixture(name="at", scope="session")
+    def _at(self) -> Place:
+        return self._spec.at
+
+    @pytest.fixture(name="home", scope="session")
+    def _home(self) -> Site:
+        """Where the stack's files lie on the machine that it runs on."""
+        return self._spec.at.home(self._spec.site, self._spec.plan.stack)
 
     @pytest.fixture(name="secrets", scope="session")
     def _secrets(self) -> Mapping[str, str]:
@@ -239,7 +251,7 @@ class Plugin:
         self.rows.append(
             evidence.Row(
                 check=check,
-                host=case.part if subject == hosts.SUBJECT else platform.node(),
+                host=case.part if subject == hosts.SUBJECT else self._host,
                 part=case.part,
                 controls=self._controls(subject, case),
                 observed=expect.observed,
@@ -250,6 +262,10 @@ class Plugin:
             )
         )
         return report
+
+    @property
+    def _host(self) -> str:
+        return self._spec.at.name or platform.node()
 
     def _controls(self, subject: str, case: Case) -> tuple[str, ...]:
         """Those that the check speaks to; of a server, without those of another release of Debian."""
@@ -267,11 +283,11 @@ class Plugin:
 
     def write_report(self) -> None:
         """Put the evidence of a run of all checks into the site folder."""
-        plan, host = self._spec.plan, platform.node()
+        plan = self._spec.plan
         looked = {name: found for name, found in self._subject.hosts.items() if isinstance(found, hosts.HostFacts)}
         servers = {name: found.facts["os"] for name, found in looked.items()}
         engine = self._subject.facts.engine
-        document = evidence.report(plan, host, engine, self.rows, self._began, self._waivers, servers)
+        document = evidence.report(plan, self._host, engine, self.rows, self._began, self._waivers, servers)
         folder = self._spec.site.evidence(plan.stack)
         evidence.write_report(folder, document)
         commands = {name: list(found.commands) for name, found in looked.items()}

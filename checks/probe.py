@@ -1,6 +1,6 @@
-"""Tries connections from inside containers' network namespaces. Standard library only; runs as root.
+"""Tries connections from inside containers' network namespaces. Runs as root.
 
-Reads one JSON order from standard input and writes one JSON answer to standard output::
+Standard library only: it is carried out on servers too (`infra.place`). An order is::
 
     {"seconds": 1.5,                  (for the question of an outside name)
      "listen": ["172.17.0.1", …],
@@ -24,7 +24,6 @@ import secrets
 import selectors
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -254,8 +253,8 @@ def playing(outside: Outside) -> Iterator[None]:
         os.waitpid(child, 0)
 
 
-def main() -> None:
-    order = json.load(sys.stdin)
+def run(order: dict[str, Any]) -> dict[str, Any]:
+    """What came of each attempt, by place."""
     outside = Outside(order["listen"])
 
     def work(place: str, pid: int) -> dict[str, Any]:
@@ -280,8 +279,4 @@ def main() -> None:
             with os.fdopen(reader) as stream:
                 text = stream.read()
             answers[place] = json.loads(text) if text else {"attempts": {}, "resolver": "probe failed"}
-    json.dump(answers, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()
+    return answers

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +10,7 @@ from typing import Any, Literal
 from checks import probe as program
 from checks.facts import Facts, NotThere
 from infra.catalog.model import Zone
+from infra.place import HERE, Place
 from infra.plan import EXIT_PORT, EXIT_PROXY, Container, Plan
 
 MACHINE = "machine"
@@ -86,8 +84,8 @@ def flows(plan: Plan) -> set[Flow]:
     return {flow for flow in found if flow[0] != flow[1] and plan.has(flow[0]) and plan.has(flow[1])}
 
 
-def probe(plan: Plan, facts: Facts, sealing: bytes | None) -> Probes:
-    """Try everything at once, in one helper process.
+def probe(plan: Plan, facts: Facts, sealing: bytes | None, at: Place = HERE) -> Probes:
+    """Try everything at once, in one helper process where it runs.
 
     Args:
         sealing: a request to the S3 route, where there is one.
@@ -105,12 +103,7 @@ def probe(plan: Plan, facts: Facts, sealing: bytes | None) -> Probes:
             MACHINE: [*_machine(facts, LONG), *_published(plan)],
         },
     }
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", program.__file__], input=json.dumps(order), capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"the probe failed: {done.stderr.strip().splitlines()[-1:]}")
-    found = json.loads(done.stdout)
+    found = at.apart(program.run, order)
     return Probes(
         answers={
             place: {name: Answer(each["outcome"], each["answer"]) for name, each in result["attempts"].items()}

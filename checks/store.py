@@ -10,6 +10,7 @@ from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import S3Error
 
+from infra.place import HERE, Place
 from infra.plan import Plan
 from infra.site import Site
 from infra.unixhttp import SocketPool
@@ -32,9 +33,11 @@ SEALING = {
 class Store:
     """The store of one stack."""
 
-    def __init__(self, plan: Plan, site: Site) -> None:
+    def __init__(self, plan: Plan, site: Site, at: Place = HERE) -> None:
         self._bucket = PREFIX + secrets.token_hex(8)
-        self._socket = SocketPool(str(site.sockets(plan.stack) / "s3" / "admin.sock"), TIMEOUT)
+        self._socket = SocketPool(
+            at.socket(str(at.home(site, plan.stack).sockets(plan.stack) / "s3" / "admin.sock")), TIMEOUT
+        )
         root = json.loads((site.files(plan.stack) / "administrators" / "minio").read_text())
         self._user, self._password = root["user"], root["password"]
 

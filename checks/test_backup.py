@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import docker
 import pytest
 
 from checks.plugin import Case, Expect, cases
+from infra.place import Place
 from infra.plan import Plan
 
 PART = "backup"
@@ -24,9 +24,9 @@ BEHIND = 300
 
 
 @pytest.fixture(scope="module")
-def state(plan: Plan) -> Mapping[str, Any]:
+def state(plan: Plan, at: Place) -> Mapping[str, Any]:
     """What the part knows of its jobs and its archive."""
-    container = docker.from_env().containers.get(plan.container(PART).name)
+    container = at.docker().containers.get(plan.container(PART).name)
     done: Any = container.exec_run(["python3", "-m", "app.backup", "state"])
     assert done.exit_code == 0, done.output.decode(errors="replace")
     found: dict[str, Any] = json.loads(done.output)["result"]

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import docker
 import pytest
 
 from checks.facts import ContainerFact, Facts, FileMode
 from checks.plugin import Case, Expect, cases, for_parts
+from infra.place import Place
 from infra.plan import Container, Plan
 from infra.site import Site
 
@@ -155,23 +155,23 @@ def test_baseline(case: Case, plan: Plan, facts: Facts, expect: Expect) -> None:
 
 
 @cases(lambda plan: [Case("exact"), *(Case("healthy", container.part) for container in plan.containers)])
-def test_parts(case: Case, plan: Plan, facts: Facts, expect: Expect) -> None:
+def test_parts(case: Case, plan: Plan, at: Place, facts: Facts, expect: Expect) -> None:
     if case.rule == "exact":
         running = {name for name, fact in facts.containers.items() if fact.inspect["State"]["Running"]}
         expect(running, {container.name for container in plan.containers} if plan.running else set())
     elif plan.running:
         part = plan.container(case.part)
-        expect(_health(part, facts.container(part.name)), "healthy")
+        expect(_health(part, facts.container(part.name), at), "healthy")
 
 
-def _health(part: Container, fact: ContainerFact) -> str:
+def _health(part: Container, fact: ContainerFact, at: Place) -> str:
     """Docker's verdict; ours, by the same command, before it has reached one."""
     state = fact.inspect["State"]
     if state["Status"] != "running":
         return str(state["Status"])
     found = str((state.get("Health") or {"Status": "without a health check"})["Status"])
     if found == "starting":
-        client = docker.from_env()
+        client = at.docker()
         asked = client.api.exec_create(fact.inspect["Id"], list(part.health.command))
         client.api.exec_start(asked["Id"])
         return "healthy" if client.api.exec_inspect(asked["Id"])["ExitCode"] == 0 else "starting"
@@ -179,17 +179,17 @@ def _health(part: Container, fact: ContainerFact) -> str:
 
 
 @cases(for_parts(["exact"]))
-def test_mounts(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect) -> None:
+def test_mounts(case: Case, plan: Plan, home: Site, facts: Facts, expect: Expect) -> None:
     part = plan.container(case.part)
-    folder = site.files(plan.stack) / part.part
+    folder = home.files(plan.stack) / part.part
     planned = {"/etc/maia": (str(folder / "config"), False)}
     if part.certificate or any(file.secret for file in part.files):
         planned["/run/secrets"] = (str(folder / "secrets"), False)
     if part.socket:
-        planned[part.socket] = (str(site.sockets(plan.stack) / part.part), True)
-    planned |= {path: (str(site.sockets(plan.stack) / other), False) for other, path in part.sockets.items()}
+        planned[part.socket] = (str(home.sockets(plan.stack) / part.part), True)
+    planned |= {path: (str(home.sockets(plan.stack) / other), False) for other, path in part.sockets.items()}
     if part.archive:
-        planned[part.archive] = (str(site.archive(plan.stack, plan.backup.folder)), True)
+        planned[part.archive] = (str(home.archive(plan.stack, plan.backup.folder)), True)
     planned |= {mount.path: (mount.volume, mount.writable) for mount in part.mounts}
     found = facts.container(part.name).inspect["Mounts"]
     expect({m["Destination"]: (m.get("Name") or m["Source"], m["RW"]) for m in found if m["Type"] != "tmpfs"}, planned)

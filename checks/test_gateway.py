@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from checks.facts import Facts, NotThere
 from checks.plugin import Case, Expect, cases
-from infra import presented, served
+from infra import atomic, presented, served
 from infra.measurements import authority, session
+from infra.place import Place
 from infra.plan import GatewayRoute, Plan
 from infra.site import Site
 
@@ -45,13 +46,15 @@ DEFAULTS = (("admin", "admin"), ("operator", "operator"), ("operator", "password
         for rule in ("issuer", "names", "days", "presented")
     ]
 )
-def test_certificate(case: Case, plan: Plan, site: Site, facts: Facts, expect: Expect) -> None:
+def test_certificate(case: Case, plan: Plan, site: Site, at: Place, home: Site, facts: Facts, expect: Expect) -> None:
     part = plan.container(case.part)
-    found = x509.load_pem_x509_certificate((site.files(plan.stack) / part.part / "secrets" / "tls.crt").read_bytes())
+    found = x509.load_pem_x509_certificate(
+        at.call(atomic.read, str(home.files(plan.stack) / part.part / "secrets" / "tls.crt")).encode()
+    )
     if case.rule == "presented":
         if part.name not in facts.containers:
             raise NotThere(f"{part.part} does not run")
-        shown = presented.certificate(facts.containers[part.name].pid, part.ports[0], part.certificate[0])
+        shown = at.call(presented.certificate, facts.containers[part.name].pid, part.ports[0], part.certificate[0])
         return expect(_fingerprint(x509.load_pem_x509_certificate(shown.encode())), _fingerprint(found))
     if case.rule == "issuer":
         issuer = x509.load_pem_x509_certificate(authority(plan, site).read_bytes())

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import docker
-
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases, for_parts
 from checks.probing import MACHINE, Probes, flows, shared
 from infra.catalog.model import Zone
+from infra.place import Place
 from infra.plan import Container, Network, Plan
 
 OPTION = "com.docker.network.bridge"
@@ -136,10 +135,10 @@ def test_exit(case: Case, probes: Probes, expect: Expect) -> None:
 
 
 @cases(lambda plan: [Case("filter", c.part) for c in plan.containers if Zone.EDGE in c.addresses])
-def test_gateway_filter(case: Case, plan: Plan, facts: Facts, probes: Probes, expect: Expect) -> None:
+def test_gateway_filter(case: Case, plan: Plan, at: Place, facts: Facts, probes: Probes, expect: Expect) -> None:
     """The gateway's own packet filter opens the way to the parts of its routes, and has dropped what was just tried."""
     assert probes.answers
-    client = docker.from_env()
+    client = at.docker()
     name = facts.container(plan.container(case.part).name).inspect["Id"]
     asked = client.api.exec_create(name, ["nft", "--json", "list", "table", "inet", "gateway"], user="0:0")
     entries = json.loads(client.api.exec_start(asked["Id"]))["nftables"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import docker
 import psycopg
 import pytest
 
@@ -13,6 +13,7 @@ from app.schema import catalogue
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
 from checks.probing import Probes
+from infra.place import Place
 from infra.plan import Plan
 from infra.site import Site
 
@@ -39,9 +40,9 @@ DEFAULTS = (("postgres", "postgres"), ("postgres", "password"), ("postgres", "")
 
 
 @pytest.fixture(scope="module")
-def link(plan: Plan, site: Site) -> Iterator[Link]:
-    """As superuser, over the socket that only this machine's root may use."""
-    socket = str(site.sockets(plan.stack) / "postgres")
+def link(plan: Plan, at: Place, home: Site) -> Iterator[Link]:
+    """As superuser, over the socket that only the machine's root may use."""
+    socket = os.path.dirname(at.socket(str(home.sockets(plan.stack) / "postgres" / ".s.PGSQL.5432")))
     with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5) as found:
         yield found
 
@@ -155,26 +156,26 @@ def test_database(case: Case, plan: Plan, link: Link, expect: Expect) -> None:
         else []
     )
 )
-def test_refusals(case: Case, plan: Plan, facts: Facts, probes: Probes, link: Link, expect: Expect) -> None:
+def test_refusals(case: Case, plan: Plan, at: Place, facts: Facts, probes: Probes, link: Link, expect: Expect) -> None:
     if case.rule == "without-tls":
         answer = probes.talk("postgres-plain")
         refused = answer.text.startswith("E") and "no encryption" in answer.text
         return expect.that(refused, " ".join(answer.text.split("\0")[:5]) or answer.outcome, "refused: no encryption")
     if case.rule == "default-credentials":
         return expect(
-            {user: _login(plan, facts, user, password) for user, password in DEFAULTS},
+            {user: _login(plan, at, facts, user, password) for user, password in DEFAULTS},
             dict.fromkeys(dict(DEFAULTS), "refused"),
         )
     parts = _column(link, "select rolname from pg_roles where rolcanlogin and not rolsuper")
     if not parts:
         pytest.skip("no part has a login")
-    return expect(_login(plan, facts, min(parts), "not-the-password"), "refused")
+    return expect(_login(plan, at, facts, min(parts), "not-the-password"), "refused")
 
 
-def _login(plan: Plan, facts: Facts, user: str, password: str) -> str:
+def _login(plan: Plan, at: Place, facts: Facts, user: str, password: str) -> str:
     """Try to log in over TLS, from beside the server."""
     part = plan.container("postgres")
-    client = docker.from_env()
+    client = at.docker()
     where = f"host={part.addresses['data']} sslmode=require user={user} password='{password}' dbname=postgres"
     asked = client.api.exec_create(facts.container(part.name).inspect["Id"], ["psql", where, "-XAtqc", "select 'in'"])
     said = client.api.exec_start(asked["Id"]).decode(errors="replace").strip()

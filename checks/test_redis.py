@@ -10,6 +10,7 @@ import redis
 
 from checks.plugin import Case, Expect, cases
 from checks.probing import Probes
+from infra.place import Place
 from infra.plan import Plan
 from infra.site import Site
 
@@ -25,10 +26,10 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def link(plan: Plan, site: Site) -> Iterator[redis.Redis]:
-    """As administrator, over the socket that only this machine's root may use."""
+def link(plan: Plan, site: Site, at: Place, home: Site) -> Iterator[redis.Redis]:
+    """As administrator, over the socket that only the machine's root may use."""
     with redis.Redis(
-        unix_socket_path=str(site.sockets(plan.stack) / "redis" / "redis.sock"),
+        unix_socket_path=at.socket(str(home.sockets(plan.stack) / "redis" / "redis.sock")),
         username="admin",
         password=(site.files(plan.stack) / "administrators" / "redis").read_text(),
         decode_responses=True,

@@ -9,6 +9,7 @@ from pulumi.runtime import config as engine
 
 from infra.components.appliance import declare
 from infra.errors import MaiaError
+from infra.hosts import AHEAD
 from infra.site import Site
 from infra.stack import Stack
 
@@ -19,6 +20,7 @@ for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
     os.environ.pop(name, None)
 
 try:
-    declare(Stack(pulumi.get_stack(), Site.current()).plan, Site.current())
+    stack = Stack(pulumi.get_stack(), Site.current(), ahead=AHEAD in os.environ)
+    declare(stack.plan, stack.site, stack.place, ahead=stack.ahead)
 except MaiaError as error:
     raise pulumi.RunError(str(error)) from None

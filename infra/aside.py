@@ -43,7 +43,7 @@ def refuse_taken(stack: Stack, side: str) -> None:
     """
     from infra.components import database
 
-    with database.administer(str(stack.site.sockets(stack.name) / "postgres")) as link:
+    with database.administer(str(stack.home.sockets(stack.name) / "postgres"), at=stack.place) as link:
         if link.execute("select 1 from pg_database where datname = %s", [side]).fetchone():
             raise MaiaError(f"there is a database {side!r} already", where="--as", mend="choose another name")
 
@@ -72,8 +72,9 @@ def bucket(stack: Stack, archive: Archive, point: str, moment: str, wanted: str,
     found: dict[str, Any] = recovery.job(stack.name, stack.site, archive, *words, volumes=volumes, say=say)
     client = store.objects(
         {
-            "socket": str(stack.site.sockets(stack.name) / "s3"),
+            "socket": str(stack.home.sockets(stack.name) / "s3"),
             "admin": str(stack.site.files(stack.name) / "administrators" / "minio"),
+            **stack.place.inputs,
         }
     )
     client.set_bucket_versioning(side, VersioningConfig(ENABLED))
@@ -99,7 +100,7 @@ def _volume(stack: Stack, part: str) -> str:
 @contextmanager
 def _room(stack: Stack) -> Iterator[str]:
     """A volume for files that nobody needs afterwards; one that a killed run left is taken away first."""
-    client, name = health.client(), f"maia-{stack.name}-aside"
+    client, name = health.client(stack.place), f"maia-{stack.name}-aside"
     job = health.find(client, recovery.job_name(stack.name))
     if job:
         job.remove(force=True)

@@ -88,7 +88,7 @@ def _doctor(stack: Stack) -> str:
 
 
 def _containers(stack: Stack) -> Iterator[tuple[str, str]]:
-    client = health.client()
+    client = health.client(stack.place)
     yield "docker.json", json.dumps(client.version(), indent=2)
     states = health.states(stack.plan, client)
     yield "status.json", json.dumps([dataclasses.asdict(state) for state in states], indent=2)

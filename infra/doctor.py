@@ -12,6 +12,7 @@ from cryptography import x509
 from infra import (
     advice,
     ages,
+    atomic,
     authority,
     health,
     initialise,
@@ -43,17 +44,18 @@ def examine(stack: Stack) -> Iterator[Finding]:
     except MaiaError as error:
         yield str(error), f"edit {stack.file if stack.exists() else stack.example}"
         return
-    for problem in preflight.judge(plan, preflight.gather(plan, stack.site)):
+    facts = preflight.gather(plan, stack.site, stack.place)
+    for problem in preflight.judge(plan, facts):
         where = f"{problem.where}: " if problem.where else ""
         yield where + problem.what, problem.mend.partition("; nothing changed")[0]
-    if preflight.docker_state() == "down":
+    if facts.docker == "down":
         yield "Docker is installed and does not run", "./maia up"
         return
     if not stack.exists():
         yield f"the stack {stack.name} was never brought up", f"./maia up --stack {stack.name}"
         return
     yield from _stored(stack)
-    if preflight.docker_state() == "answers":
+    if facts.docker == "answers":
         yield from _running(stack)
 
 
@@ -99,10 +101,13 @@ def _aging(stack: Stack) -> Iterator[Finding]:
         if name in stack.plan.secrets and name not in fixed and not initialise.given(name):
             yield f"the secret {name} is {age} days old", f"./maia secrets rotate {name} --stack {stack.name}"
     now = datetime.now(UTC)
-    for path in sorted(stack.site.files(stack.name).glob("*/secrets/tls.crt")):
-        left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
-        if left < WARN:
-            yield f"the certificate of {path.parts[-3]} ends in {left.days} days", f"./maia up --stack {stack.name}"
+    for part in (container.part for container in stack.plan.containers if container.certificate):
+        path = stack.home.files(stack.name) / part / "secrets" / "tls.crt"
+        with contextlib.suppress(FileNotFoundError):
+            text = stack.place.call(atomic.read, str(path))
+            left = x509.load_pem_x509_certificate(text.encode()).not_valid_after_utc - now
+            if left < WARN:
+                yield f"the certificate of {part} ends in {left.days} days", f"./maia up --stack {stack.name}"
     signer = stack.site.files(stack.name) / "gateway" / "config" / "ca.crt"
     if signer.exists():
         left = x509.load_pem_x509_certificate(signer.read_bytes()).not_valid_after_utc - now
@@ -113,7 +118,7 @@ def _aging(stack: Stack) -> Iterator[Finding]:
 def _running(stack: Stack) -> Iterator[Finding]:
     if not stack.plan.running:
         return
-    for state in health.states(stack.plan, health.client(), memory=False):
+    for state in health.states(stack.plan, health.client(stack.place), memory=False):
         if state.state != "running":
             yield f"{state.part} is {state.state}", f"./maia up --stack {stack.name}"
         elif not state.well:
@@ -134,7 +139,7 @@ def _running(stack: Stack) -> Iterator[Finding]:
 
 def _databases(stack: Stack) -> Iterator[Finding]:
     """What Postgres wants; a server that does not answer is told of as a part."""
-    socket = str(stack.site.sockets(stack.name) / "postgres")
+    socket = stack.postgres
     with contextlib.suppress(psycopg.Error):
         found = list(advice.examine(socket, pages=False))
         for each in found[:3]:

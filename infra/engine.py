@@ -17,7 +17,7 @@ from typing import Any
 from infra import ages
 from infra.errors import MaiaError
 from infra.events import Outcome, Watch, plain
-from infra.hosts import ADOPT, BRIEFLY
+from infra.hosts import ADOPT, AHEAD, BRIEFLY
 from infra.site import Site
 from infra.toolchain.pulumi import Toolchain
 
@@ -57,10 +57,10 @@ class Engine:
             # Its stack file may be there already, with values that only the same passphrase opens.
             self._quiet("stack", "init", self.stack)
 
-    def remove_stack(self) -> None:
-        """Forget the stack, its state and its stack file; there must be no resource left in it."""
+    def remove_stack(self, *, force: bool = False) -> None:
+        """Forget the stack, its state and its stack file; unless forced, there must be no resource left in it."""
         if self.exists():
-            self._quiet("stack", "rm", "--yes", "--stack", self.stack)
+            self._quiet("stack", "rm", "--yes", "--stack", self.stack, *(["--force"] if force else []))
         book = self._site.state / ".pulumi"
         for kept in ("backups", "history", "locks/organization"):
             shutil.rmtree(book / kept / PROJECT / self.stack, ignore_errors=True)
@@ -105,6 +105,11 @@ class Engine:
 
     # -- operations -----------------------------------------------------------------------------------------------
 
+    def prepare(self, say: Say, host: str, *, adopt: Collection[str] = ()) -> Outcome:
+        """Bring one server to what the program asks for, before anything else is looked at."""
+        more = {ADOPT: " ".join(adopt), AHEAD: "1"}
+        return self._operate(say, "up", "--yes", "--skip-preview", f"--target=**:Host::{host}", more=more)
+
     def up(self, say: Say, *, refresh: bool = True, thorough: bool = False, adopt: Collection[str] = ()) -> Outcome:
         """Bring the stack to what the program asks for; with ``refresh``, drift is seen and mended too.
 
@@ -123,9 +128,13 @@ class Engine:
         """Take note of what is really there."""
         return self._operate(say, "refresh", "--yes", "--skip-preview")
 
-    def destroy(self, say: Say) -> Outcome:
-        """Remove every resource of the stack."""
-        return self._operate(say, "destroy", "--yes", "--skip-preview")
+    def destroy(self, say: Say, *, but: str = "") -> Outcome:
+        """Remove every resource of the stack.
+
+        Args:
+            but: a server that stays, because something is still to be removed there.
+        """
+        return self._operate(say, "destroy", "--yes", "--skip-preview", *([f"--exclude=**:Host::{but}"] if but else []))
 
     def interrupted(self) -> bool:
         """Whether a killed run left operations unfinished."""
@@ -148,6 +157,21 @@ class Engine:
             # An import leaves pending operations out; what they concerned is found out by the refresh that follows.
             self._quiet("stack", "import", "--stack", self.stack, "--file", exported)
         return any(operation["type"] == "creating" for operation in pending)
+
+    def refuse_elsewhere(self, on: str) -> None:
+        """Keep the parts where they are: their data would stay behind.
+
+        Raises:
+            MaiaError: the last update left them on another machine than ``on`` (empty: this one).
+        """
+        resources = self._state().get("resources") or []
+        outputs = next((each.get("outputs") or {} for each in resources if each["type"] == "pulumi:pulumi:Stack"), {})
+        if outputs.get("running") is not None and (there := str(outputs.get("on", ""))) != on:
+            raise MaiaError(
+                f"its parts run on {there or 'this machine'}, and their data with them",
+                where="maia:on",
+                mend=f"put back {there or 'null'}, or give another stack that place",
+            )
 
     def known(self) -> set[str]:
         """The ids of everything in the state."""

@@ -11,8 +11,9 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container as Running
 
-from infra import words
+from infra import machine, words
 from infra.errors import MaiaError
+from infra.place import HERE, Place
 from infra.plan import Container, Plan
 
 INTERVAL = 0.5
@@ -42,16 +43,18 @@ class PartState:
         return self.state == "running" and self.health == "healthy"
 
 
-def client() -> docker.DockerClient:
-    """Docker of this machine.
+def client(at: Place = HERE, timeout: float | None = 60) -> docker.DockerClient:
+    """Docker of this machine, or of a server.
 
     Raises:
         MaiaError: it does not answer.
     """
     try:
-        return docker.from_env(timeout=60)
+        return at.docker(timeout)
     except DockerException as error:
-        raise MaiaError(f"Docker does not answer: {_reason(error)}", where="docker", mend="maia doctor") from None
+        at.call(machine.size)  # a server that cannot be reached is told as that
+        where = f"server {at.name}" if at.name else "docker"
+        raise MaiaError(f"Docker does not answer: {_reason(error)}", where=where, mend="maia doctor") from None
 
 
 def find(docker_client: docker.DockerClient, name: str) -> Running | None:

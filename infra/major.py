@@ -7,17 +7,14 @@ a socket in memory that goes with them.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
-import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 
-from infra import health, recovery, words
+from infra import clusters, health, machine, recovery, words
 from infra.catalog.postgres import MAJOR
 from infra.errors import MaiaError
 from infra.plan import Plan
@@ -50,27 +47,23 @@ SERVER = {
 }
 
 
-def found(plan: Plan) -> str:
+def found(stack: Stack) -> str:
     """The major version that the data is of; empty where there is none that we may read."""
-    folder = _folder(plan)
-    return _version(folder / "data") if folder else ""
+    return _clusters(stack).get(clusters.SERVING, "")
 
 
-def _folder(plan: Plan) -> Path | None:
-    """Where the volume of the data is on this machine."""
-    if not plan.has(PART):
-        return None
-    name = next(mount.volume for mount in plan.container(PART).mounts if mount.path == HOME)
+def _clusters(stack: Stack) -> dict[str, str]:
+    folder = _folder(stack)
+    return stack.place.call(clusters.versions, folder) if folder else {}
+
+
+def _folder(stack: Stack) -> str:
+    """Where the volume of the data is on the machine that it runs on; empty where there is none."""
+    if not stack.plan.has(PART):
+        return ""
     try:
-        return Path(health.client().volumes.get(name).attrs["Mountpoint"])
+        return str(health.client(stack.place).volumes.get(_volume(stack.plan, HOME)).attrs["Mountpoint"])
     except NotFound:
-        return None
-
-
-def _version(cluster: Path) -> str:
-    try:
-        return (cluster / "PG_VERSION").read_text().strip()
-    except OSError:
         return ""
 
 
@@ -87,8 +80,8 @@ def refuse(stack: Stack, runs: Record) -> None:
         MaiaError: it is of a later version, or not of the one that the record's release runs, or there is no room for
             it once more; nothing was changed.
     """
-    of, folder = found(stack.plan), _folder(stack.plan)
-    if folder is None or of in ("", str(MAJOR)):
+    of = found(stack)
+    if of in ("", str(MAJOR)):
         return
     what = f"the data is of Postgres {of}, this release has {MAJOR}"
     mend = "docs/upgrade.md says which data is carried over; nothing was changed"
@@ -96,21 +89,16 @@ def refuse(stack: Stack, runs: Record) -> None:
         raise MaiaError(what, where=PART, mend=mend)
     if serves(runs) != of:
         raise MaiaError(f"{what}, and release {runs.release} ran {serves(runs) or 'none'}", where=PART, mend=mend)
-    needed, free = int(size(folder / "data") * ROOM), shutil.disk_usage(folder).free
+    at, folder = stack.place, _folder(stack)
+    needed, free = int(at.call(clusters.size, folder) * ROOM), at.call(machine.free, folder) * 2**20
     if free < needed:
         told = f"from {of} to {MAJOR} its data takes {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free"
         raise MaiaError(told, where=PART, mend="make room; nothing was changed")
 
 
-def size(cluster: Path) -> int:
-    """Bytes of a cluster without its WAL."""
-    paths = (path for path in cluster.rglob("*") if path.relative_to(cluster).parts[0] != "pg_wal")
-    return sum(path.lstat().st_blocks * 512 for path in paths)
-
-
 def behind(stack: Stack) -> bool:
     """Whether there is data that must be carried over."""
-    return found(stack.plan) not in ("", str(MAJOR))
+    return found(stack) not in ("", str(MAJOR))
 
 
 def carry(stack: Stack, runs: Record, say: Say) -> dict[str, Any]:
@@ -124,7 +112,7 @@ def carry(stack: Stack, runs: Record, say: Say) -> dict[str, Any]:
     Raises:
         MaiaError: what did not work; the old cluster is as it was, and serves.
     """
-    of = found(stack.plan)
+    of = found(stack)
     with _socket(stack) as socket, _old(stack, runs.parts[PART], socket, say):
         made: dict[str, Any] = _job(stack, "carry", of, volumes={socket: SOCKET}, say=say)
     say("exchanging the clusters")
@@ -134,14 +122,13 @@ def carry(stack: Stack, runs: Record, say: Say) -> dict[str, Any]:
 
 def left(stack: Stack, version: str) -> bool:
     """Whether a cluster of this version is there, serving or beside the one that does."""
-    folder = _folder(stack.plan)
-    return bool(folder and any(_version(path) == version for path in folder.iterdir()))
+    return version in _clusters(stack).values()
 
 
 def owes(stack: Stack, record: Record) -> bool:
     """Whether the data must be exchanged for the record's release to run again."""
-    of, folder = found(stack.plan), _folder(stack.plan)
-    return bool(of and folder and (of != serves(record) or (folder / "data" / "waiting").exists()))
+    of = found(stack)
+    return bool(of and (of != serves(record) or stack.place.call(clusters.waits, _folder(stack))))
 
 
 def back(stack: Stack, record: Record, say: Say) -> None:
@@ -155,8 +142,7 @@ def forget(stack: Stack, say: Say) -> list[str]:
     Returns:
         Their versions.
     """
-    folder = _folder(stack.plan)
-    if folder is None or not any(path.name.isdigit() for path in folder.iterdir()):
+    if not any(name.isdigit() for name in _clusters(stack)):
         return []
     gone: list[str] = _job(stack, "forget", say=say)
     return gone
@@ -164,7 +150,7 @@ def forget(stack: Stack, say: Say) -> list[str]:
 
 def clear(stack: Stack) -> None:
     """End what a killed run left at work: two servers on one cluster would be its ruin."""
-    client = health.client()
+    client = health.client(stack.place)
     if job := health.find(client, _job_name(stack)):
         job.remove(force=True)
     if old := health.find(client, _old_name(stack)):
@@ -180,7 +166,7 @@ def clear(stack: Stack) -> None:
 @contextmanager
 def _socket(stack: Stack) -> Iterator[str]:
     """A volume in memory for the socket of the old server."""
-    client, name = health.client(), _socket_name(stack)
+    client, name = health.client(stack.place), _socket_name(stack)
     uid, gid = stack.plan.container(PART).user.split(":")
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"uid={uid},gid={gid},mode=0700"}
     client.volumes.create(name, driver="local", driver_opts=options, labels={"maia.stack": stack.name})
@@ -229,7 +215,7 @@ def _old(stack: Stack, image: str, socket: str, say: Say) -> Iterator[None]:
     Raises:
         MaiaError: its image is gone, or it does not read the data.
     """
-    client = health.client()
+    client = health.client(stack.place)
     options = " ".join(f"-c {key}={value}" for key, value in SERVER.items())
     script = f'echo "local all postgres peer" >/tmp/pg_hba.conf; exec postgres -D {HOME}/data {options}'
     try:
@@ -271,7 +257,7 @@ def _answers(container: Any) -> bool:
 
 def _job(stack: Stack, *job: str, volumes: Mapping[str, str] | None = None, say: Say) -> Any:
     plan = stack.plan
-    client = docker.from_env(timeout=None)  # type: ignore[arg-type]  # a job says nothing while it compares
+    client = health.client(stack.place, None)  # a job says nothing while it compares
     shared = {_volume(plan, HOME): HOME, _volume(plan, SPOOL): SPOOL} | dict(volumes or {})
     container = client.containers.create(
         plan.container(recovery.PART).image_id,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from infra import atomic, registry
 from infra.config import Source
 from infra.errors import MaiaError
+from infra.place import HERE, Place
 from infra.site import cache
 
 if TYPE_CHECKING:
@@ -37,13 +38,14 @@ class Loaded:
     when: float
 
 
-def identity(where: str, source: Source) -> str:
+def identity(where: str, source: Source, at: Place = HERE) -> str:
     """The id of an image; empty where only `load` can tell it.
 
     Every verb plans, so an archive that is gone or a registry that was not asked yet stops none but ``up``.
 
     Args:
         where: the key of the stack file that names the source.
+        at: whose Docker has it where it comes from a registry.
 
     Raises:
         MaiaError: the archive is none that ``docker save`` would write.
@@ -54,11 +56,10 @@ def identity(where: str, source: Source) -> str:
     assert source.image
     if "@" not in source.image:
         return source.image
-    import docker
     from docker.errors import DockerException
 
     try:
-        return docker.from_env().images.get(source.image).id or ""
+        return at.docker().images.get(source.image).id or ""
     except DockerException:
         return ""
 

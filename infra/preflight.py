@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import platform
-import shutil
-import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Literal
 
+from infra import machine
 from infra.catalog.postgres import MAJOR
 from infra.errors import MaiaError
+from infra.machine import DockerState
+from infra.place import HERE, Place
 from infra.plan import Plan
 from infra.site import Site, cache
 
@@ -33,8 +30,6 @@ SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
 SOCKET = Path("/var/run/docker.sock")
 SNAPSHOTTER = "io.containerd.snapshotter.v1"
 """Docker's word for containerd's image store, where an image is known by its manifest, which only loading makes."""
-
-DockerState = Literal["answers", "absent", "refused", "down", "elsewhere"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,32 +60,21 @@ class Facts:
     """Whether containers of the stack are there already, so that it needs no room for a first start."""
 
 
-def check(plan: Plan, site: Site, say: Callable[[str], None], *, carries: bool = False) -> None:
+def check(plan: Plan, site: Site, say: Callable[[str], None], *, at: Place = HERE, carries: bool = False) -> None:
     """Raise the first thing that stands in the way of ``up``; nothing has been changed then.
 
     Args:
+        at: where the parts are to run.
         carries: data of an older Postgres will be carried over.
     """
-    say("looking at this machine")
-    refuse_elsewhere(plan)
-    facts = gather(plan, site)
+    say(f"looking at {at.name or 'this machine'}")
+    facts = gather(plan, site, at)
     if carries and facts.cluster and int(facts.cluster) < MAJOR:
         facts = replace(facts, cluster="")
     if facts.system[0] == "ubuntu":
         say("Ubuntu is supported as best we can; Debian 12 and 13 are what is tested")
     for problem in judge(plan, facts):
         raise problem
-
-
-def refuse_elsewhere(plan: Plan) -> None:
-    """Servers are prepared by their roles; the parts themselves run on this machine.
-
-    Raises:
-        MaiaError: they are to run on another one.
-    """
-    if plan.on:
-        mend = "leave it out, and bring the parts up on that server by its own ./maia up; nothing changed yet"
-        raise MaiaError("parts on another server are not there yet", where="maia:on", mend=mend)
 
 
 def judge(plan: Plan, facts: Facts) -> list[MaiaError]:
@@ -194,22 +178,20 @@ def _port_key(plan: Plan, port: int) -> str:
 # -- looking ----------------------------------------------------------------------------------------------------------
 
 
-def gather(plan: Plan, site: Site) -> Facts:
-    """The facts of this machine."""
-    state = docker_state()
+def gather(plan: Plan, site: Site, at: Place = HERE) -> Facts:
+    """The facts of this machine, or of the server that the parts are to run on."""
+    state = docker_state() if not at.name else at.call(machine.docker_state, str(SOCKET))
     own_ports: set[int] = set()
     own_networks: set[str] = set()
     other_networks: list[tuple[str, str]] = []
     started = snapshotter = False
-    docker_root, cluster = Path("/var/lib"), ""
+    docker_root, cluster = "/var/lib", ""
     if state == "answers":
-        import docker
-
-        client = docker.from_env(timeout=30)
+        client = at.docker(30)
         info = client.info()
-        docker_root = Path(info["DockerRootDir"])
+        docker_root = info["DockerRootDir"]
         snapshotter = any(value == SNAPSHOTTER for _, value in info["DriverStatus"] or ())
-        cluster = _cluster(plan, {volume.name: volume.attrs["Mountpoint"] for volume in client.volumes.list()})
+        cluster = _cluster(plan, {volume.name: volume.attrs["Mountpoint"] for volume in client.volumes.list()}, at)
         names = {network.name for network in plan.networks}
         for network in client.networks.list():
             subnets = [
@@ -224,56 +206,55 @@ def gather(plan: Plan, site: Site) -> Facts:
                 started = True
                 bindings = container.attrs["HostConfig"]["PortBindings"] or {}
                 own_ports.update(int(b["HostPort"]) for bound in bindings.values() for b in bound)
+    published = [(port.address, port.port) for container in plan.containers for port in container.published]
+    free = [str(cache()), str(site.root)]
+    there = at.call(
+        machine.describe,
+        list(dict.fromkeys((docker_root, *(free if not at.name else ())))),
+        [(address, port) for address, port in published if port not in own_ports],
+    )
     listed = {network for network, _ in other_networks} | own_networks
-    routes = [(network, f"the interface {name}") for network, name in _routes() if network not in listed]
+    routes = [(network, f"the interface {name}") for network, name in there["routes"] if network not in listed]
+    disk = {f"{at.name}:{folder}" if at.name else folder: left for folder, left in there["disk"].items()}
+    if at.name:  # images are built here
+        disk |= machine.describe(free, [])["disk"]
     return Facts(
-        python=(sys.version_info[0], sys.version_info[1]),
-        system=_system(),
-        root=os.geteuid() == 0,
-        apt=shutil.which("apt-get") is not None,
-        disk={str(folder): _free(folder) for folder in dict.fromkeys((docker_root, cache(), site.root))},
-        memory=_available(),
+        python=tuple(there["python"]),
+        system=tuple(there["system"]),
+        root=there["root"],
+        apt=there["apt"],
+        disk=disk,
+        memory=there["memory"],
         docker=state,
         snapshotter=snapshotter,
-        busy=tuple(
-            (published.address, published.port)
-            for container in plan.containers
-            for published in container.published
-            if published.port not in own_ports and _is_busy(published.address, published.port)
-        ),
+        busy=tuple((address, port) for address, port in there["busy"]),
         taken=tuple(other_networks + routes),
         cluster=cluster,
-        sockets=str(site.sockets(plan.stack) / "postgres" / ".s.PGSQL.5432"),
+        sockets=str(at.home(site, plan.stack).sockets(plan.stack) / "postgres" / ".s.PGSQL.5432"),
         started=started,
     )
 
 
-def _cluster(plan: Plan, volumes: Mapping[str, str]) -> str:
+def _cluster(plan: Plan, volumes: Mapping[str, str], at: Place) -> str:
     """What Postgres itself noted in its data, where there is any that we may read."""
     mounts = plan.container("postgres").mounts if plan.has("postgres") else ()
-    noted = [Path(volumes.get(mount.volume, ""), "data", "PG_VERSION") for mount in mounts]
-    return next((path.read_text().strip() for path in noted if os.access(path, os.R_OK)), "")
+    return at.call(machine.first_line, *(f"{volumes.get(mount.volume, '')}/data/PG_VERSION" for mount in mounts))
 
 
 def docker_state(path: Path = SOCKET) -> DockerState:
     """Whether a Docker daemon answers at ``path``, or where DOCKER_HOST points, or why not."""
-    host = os.environ.get("DOCKER_HOST", "")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
-        try:
-            client.connect(host.removeprefix("unix://") or str(path))
-        except PermissionError:
-            return "refused"
-        except OSError:
-            return "elsewhere" if host else "down" if shutil.which("dockerd") else "absent"
-    return "answers"
+    return machine.docker_state(str(path), os.environ.get("DOCKER_HOST", ""))
 
 
-def missing() -> list[str]:
-    """Debian packages that this machine lacks; the engine of containers among them where it does not answer."""
+def missing(at: Place = HERE) -> list[str]:
+    """Debian packages that this machine lacks; the engine of containers among them where it must answer and does not.
+
+    Args:
+        at: where the parts are to run.
+    """
     from infra.images import build
 
-    wanted = [*build.requirements(), *(["docker.io"] if docker_state() != "answers" else [])]
+    wanted = [*build.requirements(), *(["docker.io"] if not at.name and docker_state() != "answers" else [])]
     installed = _installed()
     return [name for name in wanted if name not in installed or name == "docker.io"]
 
@@ -292,46 +273,3 @@ def _installed() -> set[str]:
     except FileNotFoundError:
         pass
     return names
-
-
-def _system() -> tuple[str, str]:
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        return ("", "")
-    return (release.get("ID", ""), release.get("VERSION_ID", ""))
-
-
-def _free(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free // 2**20
-
-
-def _available() -> int:
-    with open("/proc/meminfo", encoding="ascii") as file:
-        return next(int(line.split()[1]) // 1024 for line in file if line.startswith("MemAvailable:"))
-
-
-def _is_busy(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what lingers from a closed connection is no owner
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
-
-
-def _routes() -> list[tuple[str, str]]:
-    """Networks this machine has a route to, the default route apart, and their interfaces."""
-    routes = []
-    with open("/proc/net/route", encoding="ascii") as file:
-        for line in file.readlines()[1:]:
-            name, destination, *_, mask = line.split()[:8]
-            network, bits = (int.from_bytes(bytes.fromhex(value), "little") for value in (destination, mask))
-            if bits:
-                routes.append(
-                    (str(IPv4Network((str(IPv4Address(network)), str(IPv4Address(bits))), strict=False)), name)
-                )
-    return routes

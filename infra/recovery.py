@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +13,12 @@ from typing import Any
 import docker
 from docker.models.containers import Container as Running
 
-from infra import config, health
+from infra import atomic, config, health
+from infra import machine as machines
 from infra.catalog.backup import SERVICE
-from infra.components import files
 from infra.config import parse
 from infra.errors import MaiaError
+from infra.place import HERE, Place
 from infra.plan import Container, Plan, build
 from infra.render import render
 from infra.site import Site
@@ -44,7 +43,7 @@ def ask(stack: Stack, *words: str, say: Say) -> Any:
     Raises:
         MaiaError: the part does not run, or the job failed.
     """
-    api = docker.from_env(timeout=None).api  # type: ignore[arg-type]  # a job says nothing while it compares
+    api = health.client(stack.place, None).api  # a job says nothing while it compares
     job = api.exec_create(running(stack).id, [*JOB, *words])
     output = api.exec_start(job["Id"], stream=True, demux=True)
     return _listen((chunk[0] or b"" for chunk in output), say, lambda: f"maia logs {PART} --stack {stack.name}")
@@ -59,7 +58,7 @@ def running(stack: Stack) -> Running:
     if not stack.plan.has(PART):
         raise MaiaError("disabled", where=f"maia:parts.{PART}", mend="enable it and run maia up")
     name = stack.plan.container(PART).name
-    found = health.find(health.client(), name)
+    found = health.find(health.client(stack.place), name)
     if found is None or found.status != "running":
         raise MaiaError("does not run", where=name, mend=f"maia up --stack {stack.name}")
     return found
@@ -92,11 +91,13 @@ class Archive:
 
     folder: Path
     key: str
+    at: Place = HERE
+    """Where the folder lies, and so where jobs with it are done."""
 
     @classmethod
     def of(cls, stack: Stack, secrets: Mapping[str, str]) -> Archive:
         """The stack's own."""
-        return cls(folder(stack), secrets[KEY])
+        return cls(folder(stack), secrets[KEY], stack.place)
 
     def check(self, user: str) -> None:
         """Refuse what cannot be one.
@@ -104,10 +105,11 @@ class Archive:
         Raises:
             MaiaError: naming what is missing.
         """
-        if not (self.folder / "restic" / "config").is_file():
+        if self.at.call(atomic.owner, str(self.folder / "restic" / "config")) is None:
             raise MaiaError("holds no recovery points", where=str(self.folder), mend="name the folder with --archive")
         uid, gid = user.split(":")
-        if self.folder.stat().st_uid != int(uid):
+        owner = self.at.call(atomic.owner, str(self.folder))
+        if owner is None or owner[0] != int(uid):
             raise MaiaError(
                 "belongs to another user than the one who reads it",
                 where=str(self.folder),
@@ -117,7 +119,7 @@ class Archive:
 
 def folder(stack: Stack) -> Path:
     """Where the stack's points are."""
-    return stack.site.archive(stack.name, stack.config.backup.folder or "")
+    return stack.home.archive(stack.name, stack.config.backup.folder or "")
 
 
 def job_name(stack: str) -> str:
@@ -133,15 +135,16 @@ def job(
     Raises:
         MaiaError: the job failed.
     """
-    plan = _plan()
+    plan, at = _plan(), archive.at
     part = plan.container(PART)
     archive.check(part.user)
-    with rendered(site, stack, plan, part, {KEY: archive.key}, ("pgbackrest.conf", "restic")) as secrets:
+    with rendered(site, stack, plan, part, {KEY: archive.key}, ("pgbackrest.conf", "restic"), at) as secrets:
         return run(
             job_name(stack),
             part,
             words,
             say,
+            at=at,
             user="0:0",
             network_mode="none",
             cap_add=list(CAPABILITIES),
@@ -156,9 +159,9 @@ def job(
         )
 
 
-def run(name: str, part: Container, words: Sequence[str], say: Say, **options: Any) -> Any:
+def run(name: str, part: Container, words: Sequence[str], say: Say, *, at: Place = HERE, **options: Any) -> Any:
     """Do a job in a container that is made for it and goes with it."""
-    client = docker.from_env(timeout=None)  # type: ignore[arg-type]
+    client = health.client(at, None)
     if left := health.find(client, name):
         left.remove(force=True)
     container = client.containers.create(
@@ -202,18 +205,24 @@ def _plan() -> Plan:
 
 @contextmanager
 def rendered(
-    site: Site, stack: str, plan: Plan, part: Container, secrets: Mapping[str, str], names: Collection[str]
+    site: Site,
+    stack: str,
+    plan: Plan,
+    part: Container,
+    secrets: Mapping[str, str],
+    names: Collection[str],
+    at: Place = HERE,
 ) -> Iterator[Path]:
     """Files of the part for a job, readable for its user alone, for as long as it runs."""
-    folder = site.restoring(stack) / "secrets"
+    folder = at.home(site, stack).restoring(stack) / "secrets"
     uid, gid = (int(each) for each in part.user.split(":"))
     paths = {Path(file.path).name: file for file in part.files}
     texts = {name: render(file, plan, part, secrets) for name, file in paths.items() if name in names}
-    files.write(folder, texts, uid=uid, gid=gid, private=True)
+    at.call(atomic.fill, str(folder), texts, uid=uid, gid=gid, private=True)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        at.call(atomic.clear, str(folder.parent))
 
 
 @dataclass(frozen=True)
@@ -242,7 +251,7 @@ def fill(stack: Stack, archive: Archive, point: str, moment: str, say: Say) -> d
 
     From before the first byte until the last one a mark stands in the site folder, on which ``up`` refuses to start.
     """
-    plan, client = stack.plan, health.client()
+    plan, client = stack.plan, health.client(stack.place)
     volumes, words = {}, ["restore", point, *(["--time", moment] if moment else [])]
     for part, path in (("postgres", "/var/lib/postgresql"), ("redis", "/redis"), ("minio", "/objects")):
         if plan.has(part):
@@ -284,7 +293,7 @@ def refuse_unwritable(stack: Stack) -> None:
         MaiaError: it is gone, or mounted for reading only.
     """
     archive = folder(stack)
-    if not archive.is_dir() or not os.access(archive, os.W_OK):
+    if not stack.place.call(machines.writable, str(archive)):
         raise MaiaError("no point can be written there", where=str(archive), mend="mount it for writing")
 
 
@@ -293,8 +302,10 @@ def where(stack: Stack) -> str:
     policy = stack.plan.backup
     place = folder(stack)
     when = f"daily at {policy.at} UTC" if policy.at else "only when asked for"
-    docker_root = Path(health.client().info()["DockerRootDir"])
-    same = place.exists() and docker_root.exists() and place.stat().st_dev == docker_root.stat().st_dev
+    docker_root = health.client(stack.place).info()["DockerRootDir"]
+    same = stack.place.call(machines.same_disk, str(place), docker_root)
+    if stack.place.name:
+        when = f"{when}, on {stack.place.name}"
     if same and policy.copies:
         return f"{when}, in {place}, on the same disk, and away as {', '.join(copy.name for copy in policy.copies)}"
     return f"{when}, in {place}" + (", ON THE SAME DISK (name another in maia:backup.folder)" if same else "")
@@ -303,7 +314,7 @@ def where(stack: Stack) -> str:
 def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings for a stack next to the one they come from.
 
-    It has ports and networks of its own, no way out, no schedule, and no certificate from outside.
+    It has ports and networks of its own, no way out, no schedule, no servers, and no certificate from outside.
     """
     taken = _subnets()
     free = next(
@@ -313,8 +324,16 @@ def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
     )
     gateway = dict(settings.get("gateway") or {}) | {"https": _free_port(), "http": None, "acme": None}
     backup = {"at": None, "drill": None}
-    kept = {key: value for key, value in settings.items() if key != "egress"}
+    kept = {key: value for key, value in settings.items() if key not in ("egress", "hosts", "on")}
     return kept | {"subnet": free, "gateway": gateway, "backup": backup}
+
+
+def here(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a stack that comes back on this machine: one that was on a server leaves its servers behind."""
+    if not settings.get("on"):
+        return dict(settings)
+    gateway = {key: value for key, value in (settings.get("gateway") or {}).items() if key != "address"}
+    return {key: value for key, value in settings.items() if key not in ("hosts", "on")} | {"gateway": gateway}
 
 
 def _subnets() -> set[str]:

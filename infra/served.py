@@ -32,10 +32,11 @@ class Served:
 
 
 def address(plan: Plan, target: int = 8443) -> tuple[str, int] | None:
-    """Where this machine meets a listener of the gateway; None where it has none."""
+    """Where a listener of the gateway is met from here; None where it has none."""
+    loopback = next((host.address for host in plan.hosts if host.name == plan.on), "127.0.0.1")
     for port in plan.container("gateway").published:
         if port.target == target:
-            return ("127.0.0.1" if port.address == "0.0.0.0" else port.address), port.port
+            return (loopback if port.address == "0.0.0.0" else port.address), port.port
     return None
 
 

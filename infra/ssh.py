@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
+import stat
 import subprocess
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -15,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from infra import atomic
 from infra.errors import MaiaError
 from infra.host import AUTOMATION
-from infra.plan import Host
 from infra.site import Site
+
+PERSIST = 60
+"""Seconds that a connection stays open for the next one who shares it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +44,7 @@ class Server:
         """Words for ssh, sftp and scp."""
         settings = {
             "BatchMode": "yes",
-            "ConnectTimeout": "10",
+            "ConnectTimeout": "30",  # of a busy server: it counts until keys were exchanged
             "GlobalKnownHostsFile": "/dev/null",
             "HostKeyAlias": self.name,
             "IdentitiesOnly": "yes",
@@ -50,12 +57,51 @@ class Server:
         }
         return ["-F", "/dev/null", *(f"-o{name}={value}" for name, value in settings.items())]
 
-    def command(self, *words: str, terminal: bool = False) -> list[str]:
+    @property
+    def shared(self) -> list[str]:
+        """The same, for who shares one connection with all others that reach the server in this very way."""
+        settings = {
+            "ControlMaster": "auto",
+            "ControlPath": str(self.meeting / "link"),
+            "ControlPersist": str(PERSIST),
+            "ServerAliveInterval": "10",  # a server that is gone holds up nobody for long, and a busy one may be silent
+        }
+        return [*(f"-o{name}={value}" for name, value in settings.items()), *self.options]
+
+    @property
+    def meeting(self) -> Path:
+        """A folder for sockets that lead to the server, opened to nobody else.
+
+        Raises:
+            MaiaError: somebody else has made one in its place.
+        """
+        digest = hashlib.sha256("\0".join(map(str, self.data().values())).encode()).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"maia-ssh-{os.geteuid()}"  # a socket's path has 107 bytes at most
+        for each in (folder, folder / digest):
+            each.mkdir(mode=0o700, exist_ok=True)
+            found = each.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                raise MaiaError("is not ours alone", where=str(each), mend="remove it")
+        return folder / digest
+
+    def data(self) -> dict[str, Any]:
+        """All of it in plain words; `of` reads them."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "key": Path(data["key"]), "known": Path(data["known"]), "port": int(data["port"])})
+
+    def as_root(self, *words: str) -> str:
+        """The command as root of the server, in one word for `command`."""
+        return shlex.join(words if self.user == "root" else ("sudo", "-n", *words))
+
+    def command(self, *words: str, terminal: bool = False, shared: bool = False) -> list[str]:
         """The ssh command that runs ``words`` there, or a login shell."""
         if not shutil.which("ssh"):
             raise MaiaError("not installed", where="ssh", mend="apt-get install openssh-client")
         return [
-            "ssh", *self.options, "-p", str(self.port), *(["-t"] if terminal else []),
+            "ssh", *(self.shared if shared else self.options), "-p", str(self.port), *(["-t"] if terminal else []),
             f"{self.user}@{self.address}", *(["--", *words] if words else []),
         ]  # fmt: skip
 
@@ -66,15 +112,20 @@ class Server:
         )
 
 
-def server(site: Site, stack: str, host: Host, user: str = AUTOMATION) -> Server:
-    """A server of the plan as ``user``; by default the one that is there once it was taken over."""
+class Addressed(Protocol):
+    """A server of a plan, or of a stack file."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+def server(site: Site, stack: str, name: str, host: Addressed, user: str = AUTOMATION) -> Server:
+    """A server of the stack as ``user``; by default the one that is there once it was taken over."""
     return Server(
-        name=host.name,
-        address=host.address,
-        port=host.port,
-        user=user,
-        key=site.key,
-        known=site.known(stack, host.name),
+        name=name, address=host.address, port=host.port, user=user, key=site.key, known=site.known(stack, name)
     )
 
 

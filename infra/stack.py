@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,20 +11,25 @@ from typing import Any
 
 import yaml
 
-from infra import atomic, catalog, config, owner, plan
+from infra import atomic, catalog, config, owner, plan, ssh
+from infra import machine as facts
 from infra.config import Source
 from infra.errors import MaiaError
 from infra.images import store
 from infra.images.recipe import load_all
+from infra.place import HERE, Place, There
 from infra.plan import Plan
 from infra.releases import version
 from infra.site import REPO, Site
 
+UNKNOWN = plan.Machine(memory=2**20, cpus=2**8)
+"""A server that was not asked: nothing is too large for it."""
 
-def machine() -> plan.Machine:
-    """This machine's memory and processors."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return plan.Machine(memory=pages * size // 2**20, cpus=len(os.sched_getaffinity(0)))
+
+def machine(at: Place = HERE) -> plan.Machine:
+    """A machine's memory and processors."""
+    memory, cpus = at.call(facts.size)
+    return plan.Machine(memory=memory, cpus=cpus)
 
 
 def image_refs(packages: str = "") -> dict[str, plan.ImageRef]:
@@ -44,6 +49,8 @@ def image_refs(packages: str = "") -> dict[str, plan.ImageRef]:
 class Stack:
     name: str
     site: Site
+    ahead: bool = False
+    """Whether its server is not to be asked anything: it may not be prepared yet, or be gone."""
 
     @property
     def file(self) -> Path:
@@ -102,21 +109,49 @@ class Stack:
         return parts | {f"maia:apps.{name}": app for name, app in self.config.apps.items()}
 
     @cached_property
+    def place(self) -> Place:
+        """Where its containers run."""
+        if not self.exists() and not self.example.exists():  # of which something may still be left here
+            return HERE
+        name, known = self.config.on, self.config.hosts
+        if not name or name not in known:  # the plan refuses that by key
+            return HERE
+        return There(ssh.server(self.site, self.name, name, known[name]))
+
+    @property
+    def met(self) -> bool:
+        """Whether the machine that its containers run on can be asked."""
+        return not isinstance(self.place, There) or (self.place.server.known.exists() and not self.ahead)
+
+    @property
+    def home(self) -> Site:
+        """Where its files lie on the machine that its containers run on."""
+        return self.place.home(self.site, self.name)
+
+    @property
+    def postgres(self) -> str:
+        """The folder here with a socket that leads to its Postgres, for the machine's root."""
+        return os.path.dirname(self.place.socket(str(self.home.sockets(self.name) / "postgres" / ".s.PGSQL.5432")))
+
+    @cached_property
     def plan(self) -> Plan:
         return self.planned(self.config.packages)
 
     def planned(self, packages: str) -> Plan:
         """The plan with images of the packages of another moment."""
+        at = self.place if self.met else HERE
         apps = {
-            f"app:{name}": plan.ImageRef(id=owner.identity(f"maia:apps.{name}", app), user=app.user)
+            f"app:{name}": plan.ImageRef(id=owner.identity(f"maia:apps.{name}", app, at), user=app.user)
             for name, app in self.config.apps.items()
         }
         foreign = {
-            service.image: plan.ImageRef(id=owner.identity(f"maia:parts.{service.name}", source), user=service.user)
+            service.image: plan.ImageRef(id=owner.identity(f"maia:parts.{service.name}", source, at), user=service.user)
             for service in catalog.SERVICES
             if (source := self.sources.get(f"maia:parts.{service.name}"))
         }
-        return plan.build(self.name, self.config, machine(), image_refs(packages) | apps | foreign)
+        return plan.build(
+            self.name, self.config, machine(at) if self.met else UNKNOWN, image_refs(packages) | apps | foreign
+        )
 
     @property
     def secret_names(self) -> set[str]:

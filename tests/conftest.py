@@ -214,8 +214,8 @@ def small(root: Path) -> Iterator[Appliance]:
     """
     from infra import leftovers
 
-    leftovers.remove_all(OWN, print)
     made = Appliance(OWN, root, _values(OWN))
+    leftovers.remove_all(made.stack, print)
     made.disable("alertmanager", "node-exporter", "blackbox-exporter", "exit")
     made.write()
     try:

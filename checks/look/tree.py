@@ -14,6 +14,8 @@ from checks.look.means import ROOT, Ask, read
 
 ELSEWHERE = ("/proc", "/sys", "/dev", "/run", "/var/lib/docker", "/var/lib/containerd")
 """What is not the system's own."""
+PARTS = "/var/lib/maia/stacks/"
+"""Files of the parts, whose users are known in their images only."""
 MANY = 20
 """How many of those that stand out are told."""
 
@@ -53,7 +55,7 @@ def scan(ask: Ask) -> Any:
             found["open"].append(path)
         if mode & stat.S_IWOTH and stat.S_ISDIR(mode) and not mode & stat.S_ISVTX:
             found["unsticky"].append(path)
-        if each.st_uid not in users or each.st_gid not in groups:
+        if (each.st_uid not in users or each.st_gid not in groups) and not path.startswith(PARTS):
             found["orphan"].append(path)
         if stat.S_ISREG(mode) and (mode & stat.S_ISUID or (mode & stat.S_ISGID and mode & stat.S_IXGRP)):
             found["raised"].append(path)

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     with common.locked(stack, "restore"), Progress() as progress:
         recovery.refuse_unfinished(stack)
         recovery.running(stack)
-        restore.ready(progress)
+        restore.ready(progress, stack.place)
         archive = restore.archive(args, stack.site, progress)
         contents = restore.look(stack, archive, args.point or "latest", progress, room=ROOM)
         point = str(contents.manifest["id"])

@@ -22,7 +22,7 @@ def outlook(stack: Stack) -> Iterator[str]:
 
     if major.behind(stack):
         told = "all data is carried over, and the stack is down meanwhile"
-        yield f"postgres:  {major.found(stack.plan)} → {MAJOR}: {told}"
+        yield f"postgres:  {major.found(stack)} → {MAJOR}: {told}"
 
 
 def forward(stack: Stack, runs: Record, engine: Engine, progress: Progress) -> Stack:
@@ -32,7 +32,7 @@ def forward(stack: Stack, runs: Record, engine: Engine, progress: Progress) -> S
 
     major.clear(stack)
     if major.behind(stack):
-        of = major.found(stack.plan)
+        of = major.found(stack)
         _down(stack, engine, progress)
         with progress.step("postgres") as say:
             made = major.carry(stack, runs, say)
@@ -48,7 +48,7 @@ def tidy(stack: Stack, runs: Record, progress: Progress) -> None:
     """After an upgrade without another Postgres nothing leads back to the cluster of an older one."""
     from infra import major
 
-    if major.serves(runs) == major.found(stack.plan):
+    if major.serves(runs) == major.found(stack):
         with progress.step("postgres") as say:
             if gone := major.forget(stack, say):
                 say(f"the cluster of Postgres {', '.join(gone)} is removed")
@@ -63,7 +63,7 @@ def refuse(stack: Stack, record: Record, *, data: bool) -> bool:
     from infra import major
 
     major.clear(stack)
-    of, to = major.found(stack.plan), major.serves(record)
+    of, to = major.found(stack), major.serves(record)
     if of in ("", to):
         return False
     if not major.left(stack, to):

@@ -44,6 +44,16 @@ def started(args: argparse.Namespace) -> Stack:
     return stack
 
 
+def refuse_elsewhere(stack: Stack, verb: str, mend: str) -> None:
+    """Keep a verb that works on this machine alone off a stack on a server.
+
+    Raises:
+        MaiaError: it is one.
+    """
+    if name := stack.place.name:
+        raise MaiaError(f"only for what runs on this machine, and {stack.name} runs on {name}", where=verb, mend=mend)
+
+
 def renewed(stack: Stack) -> Stack:
     """The same, with its file read anew."""
     from infra.stack import Stack
@@ -89,7 +99,7 @@ def running(stack: Stack, part: str, *, migration: bool = False) -> Container:
     planned = stack.plan.container(part)
     if migration and not planned.migrate:
         raise MaiaError("has no migration", where=part, mend=f"maia logs {part}")
-    found = health.find(health.client(), job(planned.name) if migration else planned.name)
+    found = health.find(health.client(stack.place), job(planned.name) if migration else planned.name)
     if found is None:
         raise MaiaError("has no container", where=part, mend=f"maia up --stack {stack.name}")
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise MaiaError("disabled", where="maia:parts.postgres", mend="enable it and run maia up")
     if args.action == "shell":
         return _shell(stack, args.user)
-    socket = str(stack.site.sockets(stack.name) / "postgres")
+    socket = stack.postgres
     try:
         match args.action:
             case "migrate":
@@ -99,6 +100,7 @@ def _status(socket: str, *, as_json: bool) -> int:
 def _shell(stack: Stack, user: str | None) -> int:
     """Hand over to psql in the part's container."""
     from infra import schema
+    from infra.place import DOCKER
 
     options = "-c role=maia_owner"
     if user:
@@ -111,4 +113,6 @@ def _shell(stack: Stack, user: str | None) -> int:
     where = f"host=/run/postgresql user=postgres dbname={schema.DATABASE}"
     terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
     command = ["docker", "exec", *terminal, "-e", f"PGOPTIONS={options}", str(container.name), "psql", "-X", where]
-    return subprocess.run(command, check=False).returncode
+    at = stack.place
+    there = {"DOCKER_HOST": f"unix://{at.socket(DOCKER)}"} if at.name else {}
+    return subprocess.run(command, env=os.environ | there, check=False).returncode

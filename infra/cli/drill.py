@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
         raise MaiaError("--key goes with --verify", where="drill", mend="maia drill --help")
     if args.verify:
         return _verify(args)
+    mend = "bring its archive here, restore that with --archive and --key, and drill it"
+    common.refuse_elsewhere(common.started(args), "drill", mend)
     return _schedule(args) if args.schedule else _drill(args)
 
 
@@ -53,7 +55,7 @@ def _drill(args: argparse.Namespace) -> int:
         with progress.step("engine") as say:
             secrets = common.engine(source, say).secrets()
         key = common.signing(source, secrets)
-        restore.ready(progress)
+        restore.ready(progress, source.place)
         _clear(side, progress)
         with progress.step("archive") as say:
             made = Drill(source.name, recovery.ask(source, "behind", say=say))

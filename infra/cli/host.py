@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    stack = common.selected(args)
+    stack = dataclasses.replace(common.selected(args), ahead=True)  # it is for servers that cannot be asked, too
     actions = {"add": _add, "replace": _replace, "drain": _drain, "trust": _trust, "remove": _remove}
     if args.action == "list":
         return _list(stack)
@@ -123,7 +124,7 @@ def _trust(stack: Stack, args: argparse.Namespace) -> int:
     from infra.hosts import reach
 
     host = _known(stack, args.name)
-    server = ssh.server(stack.site, stack.name, host)
+    server = ssh.server(stack.site, stack.name, host.name, host)
     line, shown = reach.presented(server)
     pinned = reach.pinned(server)
     if shown == pinned:
@@ -145,7 +146,11 @@ def _trust(stack: Stack, args: argparse.Namespace) -> int:
 def _remove(stack: Stack, args: argparse.Namespace) -> int:
     host = _known(stack, args.name)
     if stack.plan.on == host.name:
-        raise MaiaError("the parts run on it", where=f"host {host.name}", mend="name another server in maia:on first")
+        raise MaiaError(
+            "the parts run on it",
+            where=f"host {host.name}",
+            mend=f"maia destroy --stack {stack.name}{' --gone' if args.gone else ''}",
+        )
     engine = _engine(stack)
     engine.configure(f"maia:hosts.{host.name}", None, path=True)
     if args.gone:

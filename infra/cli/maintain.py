@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     stack = common.started(args)
     if not stack.plan.has("postgres"):
         raise MaiaError("disabled", where="maia:parts.postgres", mend="there is nothing to maintain")
-    socket = str(stack.site.sockets(stack.name) / "postgres")
+    socket = stack.postgres
     try:
         with Progress() as progress:
             with progress.step("databases") as say:

@@ -19,5 +19,5 @@ def run(args: argparse.Namespace) -> int:
     container = common.running(stack, args.part)
     with common.locked(stack, "restart"), Progress() as progress, progress.step(f"restart {args.part}") as say:
         container.restart(timeout=stack.plan.container(args.part).stop_seconds)
-        health.wait(stack.plan, health.client(), say, only=[args.part])
+        health.wait(stack.plan, health.client(stack.place), say, only=[args.part])
     return 0

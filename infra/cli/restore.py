@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from infra.errors import MaiaError
 if TYPE_CHECKING:
     from checks import Result
     from infra.engine import Engine
+    from infra.place import Place
     from infra.progress import Progress
     from infra.recovery import Archive, Contents
     from infra.site import Site
@@ -47,12 +47,16 @@ def run(args: argparse.Namespace) -> int:
     from infra.stack import Stack
 
     aside.refuse(args)
+    if args.into or args.archive or args.copy:
+        for stack in {args.stack, args.into or args.stack}:
+            mend = "restore a point of its own archive in its place; or bring that archive here, for another stack"
+            common.refuse_elsewhere(Stack(stack, Site.current()), "restore --into, --archive, --copy", mend)
     if args.database or args.bucket:
         return aside.run(args)
     site = Site.current()
     target = Stack(args.into or args.stack, site)
     with common.locked(target, "restore"), Progress() as progress:
-        ready(progress)
+        ready(progress, target.place)
         source = _fetched(args, target, progress) if args.copy else archive(args, site, progress)
         contents = look(target, source, args.point or _meant(target), progress)
         # From here on by its id: the last-chance point will be the latest.
@@ -75,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
             engine.configure("maia:running", "false")
             up.apply(Stack(target.name, site), engine, progress)
         brought = bring(target, engine, source, point, args.time, progress)
-        away.forget(target.name, site)
+        if not target.place.name:
+            away.forget(target.name, site)
     found = brought.found
     print(f"restored: {found['point']} into the stack {target.name}, open at {brought.stack.plan.origin}/")
     if found["differs"]:
@@ -118,7 +123,7 @@ def bring(
     up.apply(target, engine, progress)
     taking.keep(target)
     with progress.step("logins") as say:
-        revoked.remove(target.plan, target.site, engine.secrets(), say)
+        revoked.remove(target, engine.secrets(), say)
     return Brought(target, found, check.verify(target, engine, progress, keyword=keyword))
 
 
@@ -128,17 +133,17 @@ def _meant(target: Stack) -> str:
     return mark.read_text().strip() if mark.exists() else "latest"
 
 
-def ready(progress: Progress) -> None:
-    """Docker, and the image that reads archives."""
+def ready(progress: Progress, at: Place) -> None:
+    """Docker, and the image that reads archives, where they are to be read."""
     from infra import health
     from infra.catalog.backup import SERVICE
     from infra.cli import up
     from infra.images import build, store
 
-    up.ensure_docker(progress)
+    up.ensure_docker(progress, at)
     with progress.step("image") as say:
         image = build.build([SERVICE.image], say, vendor=store.vendored())[SERVICE.image]
-        store.load(health.client(), image)
+        store.load(health.client(at, up.LOADING), image)
 
 
 def archive(args: argparse.Namespace, site: Site, progress: Progress) -> Archive:
@@ -165,7 +170,7 @@ def look(target: Stack, archive: Archive, point: str, progress: Progress, *, roo
     with progress.step("preflight") as say:
         say("reading the point")
         contents = recovery.look(target.name, target.site, archive, point, say)
-        _preflight(contents, room)
+        _preflight(contents, room, archive.at)
     return contents
 
 
@@ -194,9 +199,9 @@ def _text(path: Path) -> str:
     return path.read_text().strip()
 
 
-def _preflight(contents: Contents, room: float) -> None:
+def _preflight(contents: Contents, room: float, at: Place) -> None:
     """Refuse what cannot end well, before anything is changed."""
-    from infra import health
+    from infra import health, machine
     from infra.releases import numbers, version
 
     release = str(contents.manifest["release"])
@@ -206,7 +211,7 @@ def _preflight(contents: Contents, room: float) -> None:
             where=str(contents.manifest["id"]),
             mend="restore with that release or a newer one; nothing was changed",
         )
-    free = shutil.disk_usage(health.client().info()["DockerRootDir"]).free
+    free = at.call(machine.free, health.client(at).info()["DockerRootDir"]) * 2**20
     if free < contents.size * room:
         raise MaiaError(
             f"takes {common.size(int(contents.size * room))}, and {common.size(free)} are free",
@@ -221,7 +226,7 @@ def begin(target: Stack, contents: Contents, *, aside: bool) -> None:
 
     from infra import atomic, recovery
 
-    settings = recovery.beside(contents.settings) if aside else contents.settings
+    settings = recovery.beside(contents.settings) if aside else recovery.here(contents.settings)
     target.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     document = {"config": {f"maia:{key}": value for key, value in settings.items()} | {"maia:running": False}}
     atomic.write(target.file, yaml.safe_dump(document))
@@ -248,7 +253,7 @@ def last_chance(target: Stack, progress: Progress, *, wanted: bool = True) -> No
     """A point of what is there now, in case the other one was not meant."""
     from infra import health, recovery
 
-    container = health.find(health.client(), target.plan.container(recovery.PART).name)
+    container = health.find(health.client(target.place), target.plan.container(recovery.PART).name)
     if not wanted or container is None or container.status != "running":
         progress.line("no last-chance point was made of what is there now")
         return

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from infra import away, health, recovery, served
 
     stack = common.started(args)
-    plan, client = stack.plan, health.client()
+    plan, client = stack.plan, health.client(stack.place)
     states = health.states(plan, client)
     if args.json:
         print(json.dumps(_data(plan, states, served.told(plan, client)), indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING
 
 from infra.cli import common
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
     from infra.engine import Engine
     from infra.events import Outcome
     from infra.images.store import Image
+    from infra.place import Place
     from infra.progress import Progress, Say
     from infra.stack import Stack
+
+
+LOADING = 900.0
+"""Seconds that Docker may say nothing while it takes an image in: a server's disk may be slow."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     stack = common.selected(args)
     with common.locked(stack, "up"), Progress() as progress:
-        stack, engine = prepare(stack, progress)
+        stack, engine = prepare(stack, progress, adopt=args.adopt)
         if not stack.config.running:
             engine.configure("maia:running", "true")
             stack = common.selected(args)
@@ -43,14 +49,42 @@ def run(args: argparse.Namespace) -> int:
     return 0 if result is None else check.report(result)
 
 
-def prepare(stack: Stack, progress: Progress) -> tuple[Stack, Engine]:
-    """Everything before the engine's turn: preflight, Docker, engine, images, secrets."""
+def prepare(stack: Stack, progress: Progress, *, adopt: Collection[str] = ()) -> tuple[Stack, Engine]:
+    """Everything before the engine's turn: server, preflight, Docker, engine, images, secrets."""
     from infra import recovery
 
     recovery.refuse_unfinished(stack)
+    if stack.place.name and not _ready(stack):
+        _prepare_server(stack, progress, adopt)
+        stack = common.renewed(stack)
     engine, images = ready(stack, stack.config.packages, progress)
+    engine.refuse_elsewhere(stack.plan.on)
     load(stack, images, progress)
     return stock(stack, engine, progress), engine
+
+
+def _ready(stack: Stack) -> bool:
+    """Whether Docker answers where the parts are to run."""
+    from infra import machine, preflight
+
+    try:
+        return stack.met and stack.place.call(machine.docker_state, str(preflight.SOCKET)) == "answers"
+    except MaiaError:
+        return False
+
+
+def _prepare_server(stack: Stack, progress: Progress, adopt: Collection[str]) -> None:
+    """The server's own turn, where everything that comes before the parts needs it."""
+    from infra import initialise
+
+    ahead = dataclasses.replace(stack, ahead=True)
+    engine = _engine(stack, progress)
+    with progress.step("secrets") as say:
+        initialise.ensure(ahead, engine, say)
+    with progress.step(f"host {stack.place.name}") as say:
+        engine.recover(say)
+        for note in engine.prepare(say, stack.place.name, adopt=adopt).notes:
+            progress.line(f"host {note}")
 
 
 def ready(stack: Stack, packages: str, progress: Progress, *, carries: bool = False) -> tuple[Engine, dict[str, Image]]:
@@ -62,8 +96,8 @@ def ready(stack: Stack, packages: str, progress: Progress, *, carries: bool = Fa
     from infra import preflight
 
     with progress.step("preflight") as say:
-        preflight.check(stack.planned(packages), stack.site, say, carries=carries)
-    ensure_docker(progress)
+        preflight.check(stack.planned(packages), stack.site, say, at=stack.place, carries=carries)
+    ensure_docker(progress, stack.place)
     engine, images = common.together(lambda: _engine(stack, progress), lambda: _images(stack, packages, progress))
     return engine, images
 
@@ -75,17 +109,18 @@ def stock(stack: Stack, engine: Engine, progress: Progress) -> Stack:
 
     with progress.step("secrets") as say:
         if not engine.exists():
-            leftovers.refuse_foreign(stack.name)
+            leftovers.refuse_foreign(stack)
         made = initialise.ensure(Stack(stack.name, stack.site), engine, say)
         say(f"{len(made)} made" if made else "nothing to make")
     return Stack(stack.name, stack.site)
 
 
-def ensure_docker(progress: Progress) -> None:
-    """Docker, and what builds images, where either is missing."""
+def ensure_docker(progress: Progress, at: Place | None = None) -> None:
+    """Docker, unless the parts run elsewhere, and what builds images, where either is missing."""
     from infra import preflight
+    from infra.place import HERE
 
-    if preflight.missing():
+    if preflight.missing(at or HERE):
         from infra import converge
         from infra.images import build
 
@@ -109,19 +144,19 @@ def apply(
     from infra import health, leftovers
 
     with progress.step("pulumi up") as say:
-        leftovers.end_exchanges(stack.plan, say, well=False)
+        leftovers.end_exchanges(stack, say, well=False)
         cut_short = engine.recover(say)
         # A state that knows nothing and was not cut short is no ground to remove what another site may own.
         if (known := engine.known()) or cut_short:
-            leftovers.remove_unknown(stack.name, known, say)
+            leftovers.remove_unknown(stack, known, say)
         _revive(stack, say)
         try:
             outcome = engine.up(say, thorough=thorough, adopt=adopt)
         finally:
-            leftovers.end_exchanges(stack.plan, say, well=True)
+            leftovers.end_exchanges(stack, say, well=True)
     if stack.plan.running:
         with progress.step("health") as say:
-            health.wait(stack.plan, health.client(), say)
+            health.wait(stack.plan, health.client(stack.place), say)
     return outcome
 
 
@@ -132,7 +167,7 @@ def _revive(stack: Stack, say: Say) -> None:
     from infra import health
 
     try:
-        health.revive(stack.plan, health.client(), say)
+        health.revive(stack.plan, health.client(stack.place), say)
     except (MaiaError, APIError) as error:
         say(" ".join(str(error).split()))
 
@@ -156,10 +191,11 @@ def load(stack: Stack, images: dict[str, Image], progress: Progress) -> None:
     from infra.images import store
 
     with progress.step("loading") as say:
-        client = health.client()
+        client = health.client(stack.place, LOADING)
         say("into Docker")
         for image in images.values():
-            store.load(client, image)
+            if sent := store.load(client, image):
+                say(f"{image.name}: {common.size(sent)} of {common.size(image.size)} sent")
         for where, source in stack.sources.items():
             owner.load(client, where, source, say)
 
@@ -178,7 +214,7 @@ def _summary(stack: Stack, outcome: Outcome, progress: Progress) -> None:
             print(f"listens: {port.address}:{port.port} ({container.part})")
     print(f"open:    {plan.origin}/")
     print(f"log in:  operator, with the password that `maia secrets show operator --stack {plan.stack}` prints")
-    if told := served.told(plan, health.client()):
+    if told := served.told(plan, health.client(stack.place)):
         print(f"shows:   {told}")
     print(f"trust:   {stack.site.files(stack.name) / 'gateway' / 'config' / 'ca.crt'} is the CA for your browser")
     if plan.has(recovery.PART):

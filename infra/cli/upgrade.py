@@ -145,7 +145,7 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
 
     say("looking at the parts")
     recovery.refuse_unfinished(stack)
-    client = health.client()
+    client = health.client(stack.place)
     found = {part: health.find(client, f"maia-{stack.name}-{part}") for part in runs.parts}
     ill = [part for part, container in found.items() if container is None or not _well(container.attrs["State"])]
     if ill:

@@ -6,41 +6,48 @@ import hashlib
 import json
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
+from typing import TypedDict
 
 import pulumi
 import pulumi_docker as docker
 
-from infra import authority, credentials, preflight
+from infra import authority, credentials
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
-from infra.components.files import Files
+from infra.components.files import Files, Folder
 from infra.components.host import Host
-from infra.components.part import Context, Part
+from infra.components.part import CA, Context, Part
 from infra.components.store import Bucket, Policy, StoreLogin
 from infra.errors import MaiaError
+from infra.place import Place, There
 from infra.plan import Plan
 from infra.site import Site
 
 
-def declare(plan: Plan, site: Site) -> None:
+def declare(plan: Plan, site: Site, at: Place, *, ahead: bool = False) -> None:
     """Declare every resource of the plan; called by the Pulumi program only.
+
+    Args:
+        at: where its containers run.
+        ahead: declare its servers only.
 
     Raises:
         MaiaError: an image is missing; nothing is declared then, so nothing is changed.
     """
-    preflight.refuse_elsewhere(plan)
     config = pulumi.Config("secrets")
     found = {name: config.require_secret(name) for name in (*plan.secrets, *authority.NAMES)}
     found |= {name: value for name in authority.OPTIONAL if (value := config.get_secret(name))}
     secrets: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(**found)
     secrets.apply(_refuse_weak)
     hosts = {host.name: Host(host, site=site, stack=plan.stack, secrets=secrets) for host in plan.hosts}
-    if plan.running:
+    if plan.running and not ahead:
         _check_images(plan)
-        _Appliance(plan, site, secrets, found.get(authority.STAMP), hosts.get(plan.on))
+        _Appliance(plan, site, at, secrets, found.get(authority.STAMP), hosts.get(plan.on))
     pulumi.export("origin", plan.origin)
     pulumi.export("running", plan.running)
     pulumi.export("plan", plan.hash)
+    if plan.on:
+        pulumi.export("on", plan.on)
 
 
 def _refuse_weak(secrets: Mapping[str, str]) -> None:
@@ -60,17 +67,27 @@ def _check_images(plan: Plan) -> None:
             raise MaiaError(f"the image {container.image} is not there", where=container.part, mend=mend)
 
 
+class _Where(TypedDict):
+    socket: str
+    admin: str
+    at: Place
+
+
 class _Appliance:
     def __init__(
         self,
         plan: Plan,
         site: Site,
+        at: Place,
         secrets: pulumi.Output[Mapping[str, str]],
         stamp: pulumi.Output[str] | None,
-        ground: Host | None,
+        host: Host | None,
     ) -> None:
-        self.plan, self.site, self.secrets = plan, site, secrets
-        self.ground = ground
+        self.plan, self.site, self.at, self.secrets = plan, site, at, secrets
+        self.docker: docker.Provider | None = None
+        self.ground: list[pulumi.Resource] = []
+        if isinstance(at, There):
+            self.docker = self._elsewhere(at, host)
         self.context = Context(
             plan=plan,
             site=site,
@@ -79,6 +96,9 @@ class _Appliance:
             generation=pulumi.Output.unsecret(stamp.apply(_generation)) if stamp else None,
             networks=self._networks(),
             volumes={},
+            at=at,
+            docker=self.docker,
+            ground=tuple(self.ground),
         )
         self.administrators = Files(
             "administrators",
@@ -92,8 +112,32 @@ class _Appliance:
         graph = {container.part: container.after for container in plan.containers}
         for name in TopologicalSorter(graph).static_order():
             container = plan.container(name)
-            needs = [*(self.parts[other].started for other in container.after), *self._provide(name)]
+            needs = [*self.ground, *(self.parts[other].started for other in container.after), *self._provide(name)]
             self.parts[name] = Part(self.context, container, needs)
+
+    def _elsewhere(self, at: There, host: Host | None) -> docker.Provider:
+        """What a stack on a server has beside its parts: that server's Docker, and a folder there of its own."""
+        trusted = pulumi.Output.unsecret(self.secrets.apply(lambda values: authority.of(values).trusted))
+        Files(
+            "gateway-authority",  # for clients here
+            root=self.site.files(self.plan.stack) / "gateway" / "config",
+            files=trusted.apply(lambda certificates: {CA: certificates}),
+            user="0:0",
+            private=False,
+            opts=pulumi.ResourceOptions(),
+        )
+        home = at.home(self.site, self.plan.stack).root
+        prepared = [host] if host else None
+        # Recovery points may lie in it.
+        keep = pulumi.ResourceOptions(retain_on_delete=True, depends_on=prepared)
+        self.ground.append(Folder("ground", path=home, user="0:0", at=at, opts=keep))
+        server = at.server
+        return docker.Provider(
+            "server",
+            host=f"ssh://{server.user}@{server.address}:{server.port}",
+            ssh_opts=server.shared,
+            opts=pulumi.ResourceOptions(depends_on=prepared),
+        )
 
     def _networks(self) -> dict[str, docker.Network]:
         return {
@@ -109,7 +153,7 @@ class _Appliance:
                 },
                 labels=[docker.NetworkLabelArgs(label="maia.stack", value=self.plan.stack)],
                 opts=pulumi.ResourceOptions(
-                    delete_before_replace=True, depends_on=[self.ground] if self.ground else None
+                    delete_before_replace=True, provider=self.docker, depends_on=self.ground or None
                 ),
             )
             for network in self.plan.networks
@@ -119,7 +163,7 @@ class _Appliance:
         return str(self.site.files(self.plan.stack) / "administrators" / name)
 
     def _socket(self, part: str) -> str:
-        return str(self.site.sockets(self.plan.stack) / part)
+        return str(self.context.home.sockets(self.plan.stack) / part)
 
     def _options(self, provider: str) -> pulumi.ResourceOptions:
         """Made once the provider answers; gone with it where the whole stack goes."""
@@ -147,6 +191,7 @@ class _Appliance:
                 database=need.database.name,
                 member_of=need.database.member_of,
                 extensions=need.database.extensions,
+                at=self.at,
                 opts=options,
             )
             login = Login(
@@ -155,6 +200,7 @@ class _Appliance:
                 role=need.role,
                 login=self._tagged(need.role, need.secret, "_"),
                 password=self.context.secret(need.secret),
+                at=self.at,
                 opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[role])),
             )
             made += [role, login]
@@ -171,6 +217,7 @@ class _Appliance:
                 channels=need.rules.channels,
                 commands=need.rules.commands,
                 password=self.context.secret(need.secret),
+                at=self.at,
                 opts=self._options("redis"),
             )
             for need in self.plan.redis_users
@@ -181,7 +228,7 @@ class _Appliance:
         made: list[pulumi.Resource] = []
         for need in (user for user in self.plan.store_users if user.part == part):
             options = self._options("s3")
-            where = {"socket": self._socket("s3"), "admin": self._admin("minio")}
+            where: _Where = {"socket": self._socket("s3"), "admin": self._admin("minio"), "at": self.at}
             buckets: list[pulumi.Resource] = [
                 Bucket(f"{bucket.name}-bucket", **where, bucket=bucket.name, versioned=bucket.versioned, opts=options)
                 for bucket in need.buckets

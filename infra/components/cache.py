@@ -10,7 +10,9 @@ import pulumi
 import redis
 from pulumi.dynamic import Resource
 
-from infra.components.dynamic import Properties, Provider, listens
+from infra import machine, place
+from infra.components.dynamic import Properties, Provider
+from infra.place import Place
 
 
 def administer(props: Properties) -> Any:
@@ -19,9 +21,8 @@ def administer(props: Properties) -> Any:
     Typed loosely: redis-py declares every answer as any answer there is.
     """
     password = Path(props["admin"]).read_text()
-    return redis.Redis(
-        unix_socket_path=f"{props['socket']}/redis.sock", username="admin", password=password, decode_responses=True
-    )
+    path = place.of(props).socket(f"{props['socket']}/redis.sock")
+    return redis.Redis(unix_socket_path=path, username="admin", password=password, decode_responses=True)
 
 
 def _rules(props: Properties) -> list[str]:
@@ -70,7 +71,7 @@ class UserProvider(Provider):
     lingers = 2.0
 
     def away(self, props: Properties) -> bool:
-        return not listens(f"{props['socket']}/redis.sock")
+        return not place.of(props).call(machine.listens, f"{props['socket']}/redis.sock")
 
     def identity(self, props: Properties) -> str:
         return f"{props['user']}#{_digest(props['password'])[:8]}"
@@ -107,6 +108,7 @@ class RedisUser(Resource, module="maia", name="RedisUser"):
         channels: tuple[str, ...],
         commands: tuple[str, ...],
         password: pulumi.Input[str],
+        at: Place,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props = {
@@ -119,6 +121,7 @@ class RedisUser(Resource, module="maia", name="RedisUser"):
             "password": password,
             "effective": None,
             "intended": None,
+            **at.inputs,
         }
         secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
         super().__init__(UserProvider(), name, props, pulumi.ResourceOptions.merge(opts, secret))

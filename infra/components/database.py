@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os.path
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -12,19 +13,29 @@ import pulumi
 from psycopg import sql
 from pulumi.dynamic import Resource
 
-from infra.components.dynamic import Properties, Provider, listens
+from infra import machine, place
+from infra.components.dynamic import Properties, Provider
+from infra.place import HERE, Place
 
 PATIENCE = 10
 """Seconds that what a login has under way may still take when the login goes."""
 INTERVAL = 0.1
+SOCKET = ".s.PGSQL.5432"
 BUSY = "select 1 from pg_stat_activity where usename = %s and state <> 'idle'"
 
 
 @contextmanager
-def administer(socket: str, database: str = "postgres") -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A superuser connection; the socket's folder and peer authentication let only this machine's root in."""
-    with psycopg.connect(host=socket, user="postgres", dbname=database, autocommit=True, connect_timeout=10) as link:
+def administer(
+    socket: str, database: str = "postgres", *, at: Place = HERE
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A superuser connection; the socket's folder and peer authentication let only the machine's root in."""
+    host = os.path.dirname(at.socket(f"{socket}/{SOCKET}"))
+    with psycopg.connect(host=host, user="postgres", dbname=database, autocommit=True, connect_timeout=10) as link:
         yield link
+
+
+def _link(props: Properties, database: str = "postgres") -> AbstractContextManager[psycopg.Connection[tuple[Any, ...]]]:
+    return administer(props["socket"], database, at=place.of(props))
 
 
 def _exists(link: psycopg.Connection[tuple[Any, ...]], catalog: str, column: str, name: str) -> bool:
@@ -35,7 +46,7 @@ def _exists(link: psycopg.Connection[tuple[Any, ...]], catalog: str, column: str
 def ensure_role(props: Properties) -> None:
     """The group role of a part, which owns what the part makes, and the part's database."""
     role, database = sql.Identifier(props["role"]), sql.Identifier(props["database"])
-    with administer(props["socket"]) as link:
+    with _link(props) as link:
         if not _exists(link, "pg_roles", "rolname", props["role"]):
             link.execute(sql.SQL("create role {} nologin noinherit").format(role))
         if props["member_of"]:
@@ -46,13 +57,13 @@ def ensure_role(props: Properties) -> None:
         if not _exists(link, "pg_database", "datname", props["database"]):
             link.execute(sql.SQL("create database {} owner {}").format(database, role))
         link.execute(sql.SQL("revoke all on database {} from public").format(database))
-    with administer(props["socket"], props["database"]) as link:
+    with _link(props, props["database"]) as link:
         for extension in props["extensions"]:
             link.execute(sql.SQL("create extension if not exists {}").format(sql.Identifier(extension)))
 
 
 def role_is_there(props: Properties) -> bool:
-    with administer(props["socket"]) as link:
+    with _link(props) as link:
         role = _exists(link, "pg_roles", "rolname", props["role"])
         return role and _exists(link, "pg_database", "datname", props["database"])
 
@@ -60,7 +71,7 @@ def role_is_there(props: Properties) -> bool:
 def ensure_login(props: Properties) -> None:
     """A login that acts as the part's group role, so what it makes outlives it."""
     login, role = sql.Identifier(props["login"]), sql.Identifier(props["role"])
-    with administer(props["socket"]) as link:
+    with _link(props) as link:
         verb = "alter" if _exists(link, "pg_roles", "rolname", props["login"]) else "create"
         link.execute(
             sql.SQL("{} role {} login inherit nocreatedb nocreaterole password {}").format(
@@ -77,7 +88,7 @@ def _verifier(link: psycopg.Connection[tuple[Any, ...]], password: str) -> str:
 
 
 def login_is_there(props: Properties) -> bool:
-    with administer(props["socket"]) as link:
+    with _link(props) as link:
         row = link.execute(
             "select pg_has_role(l.oid, r.oid, 'member') from pg_roles l, pg_roles r"
             " where l.rolname = %s and l.rolcanlogin and not l.rolsuper and r.rolname = %s",
@@ -88,7 +99,7 @@ def login_is_there(props: Properties) -> bool:
 
 def drop_login(props: Properties) -> None:
     """End the login's connections, once what they do is done, and remove it; what it made stays, with the role."""
-    with administer(props["socket"]) as link:
+    with _link(props) as link:
         if not _exists(link, "pg_roles", "rolname", props["login"]):
             return
         link.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(props["login"])))
@@ -101,7 +112,7 @@ def drop_login(props: Properties) -> None:
 
 class _Inside(Provider):
     def away(self, props: Properties) -> bool:
-        return not listens(f"{props['socket']}/.s.PGSQL.5432")
+        return not place.of(props).call(machine.listens, f"{props['socket']}/{SOCKET}")
 
 
 class RoleProvider(_Inside):
@@ -153,6 +164,7 @@ class Role(Resource, module="maia", name="PostgresRole"):
         database: str,
         member_of: tuple[str, ...],
         extensions: tuple[str, ...],
+        at: Place,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props = {
@@ -161,6 +173,7 @@ class Role(Resource, module="maia", name="PostgresRole"):
             "database": database,
             "member_of": list(member_of),
             "extensions": list(extensions),
+            **at.inputs,
         }
         super().__init__(RoleProvider(), name, props, opts)
 
@@ -176,8 +189,9 @@ class Login(Resource, module="maia", name="PostgresLogin"):
         role: str,
         login: pulumi.Input[str],
         password: pulumi.Input[str],
+        at: Place,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props = {"socket": socket, "role": role, "login": login, "password": password}
+        props = {"socket": socket, "role": role, "login": login, "password": password, **at.inputs}
         secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
         super().__init__(LoginProvider(), name, props, pulumi.ResourceOptions.merge(opts, secret))

@@ -7,7 +7,6 @@ administrators do not come in at all: they are read, where the work is done, fro
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -74,16 +73,6 @@ class Provider(ResourceProvider):
     def expired(self, props: Properties) -> bool:
         """Whether it must be made anew though nothing asked for a change."""
         return False
-
-
-def listens(path: str) -> bool:
-    """Whether anybody answers at a unix socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-    return True
 
 
 def _own(props: Mapping[str, Any]) -> Properties:

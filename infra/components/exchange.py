@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import time
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
-import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from infra import machine
 from infra.catalog.model import Zone
+from infra.place import HERE, Place
 from infra.plan import Container as Planned
 from infra.plan import Plan
 from infra.plan.networks import candidate
 
 GRACE = 10
 """Seconds that requests under way have to end, and a candidate after them."""
-INTERVAL = 0.1
-ESTABLISHED = "01"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +31,11 @@ class Exchange:
     port: str
     live_at: str
     candidate_at: str
+    at: Place = field(default=HERE, repr=False)
+
+    def data(self) -> dict[str, Any]:
+        """What a resource keeps of it, without the place."""
+        return {key: value for key, value in vars(self).items() if key != "at"}
 
     def divert(self) -> None:
         """Have the gateway open no connection to the live app, and wait for the end of those there are.
@@ -55,7 +56,7 @@ class Exchange:
 
     def retire(self) -> None:
         """The live app answers: the candidate ends what it is doing, and is gone."""
-        if container := _find(self.candidate):
+        if container := self._find(self.candidate):
             self.restore()
             self._await_quiet(self.candidate_at)
             container.stop(timeout=GRACE)
@@ -63,7 +64,7 @@ class Exchange:
 
     def remove(self) -> None:
         """No candidate is there afterwards, whatever it was doing."""
-        if container := _find(self.candidate):
+        if container := self._find(self.candidate):
             self.restore()
             with suppress(NotFound):
                 container.remove(force=True)
@@ -74,26 +75,24 @@ class Exchange:
 
     def _filter(self, commands: str) -> bool:
         """Change the gateway's packet filter; whether it could be done."""
-        gateway = _find(self.gateway) if self.gateway else None
+        gateway = self._find(self.gateway) if self.gateway else None
         try:
             return gateway is not None and gateway.exec_run(["nft", commands], user="0:0").exit_code == 0
         except APIError:  # it does not run
             return False
 
     def _await_quiet(self, address: str) -> None:
-        gateway = _find(self.gateway) if self.gateway else None
-        table = Path(f"/proc/{gateway.attrs['State']['Pid'] if gateway else 0}/net/tcp")
-        (number,) = struct.unpack("<I", socket.inet_aton(address))
-        remote, deadline = f"{number:08X}:{int(self.port):04X}", time.monotonic() + GRACE
-        with suppress(FileNotFoundError):
-            while time.monotonic() < deadline:
-                lines = [line.split() for line in table.read_text().splitlines()[1:]]
-                if not any(line[2:4] == [remote, ESTABLISHED] for line in lines):
-                    return
-                time.sleep(INTERVAL)
+        if gateway := self._find(self.gateway) if self.gateway else None:
+            self.at.call(machine.await_quiet, gateway.attrs["State"]["Pid"], address, int(self.port), GRACE)
+
+    def _find(self, name: str) -> Container | None:
+        try:
+            return self.at.docker().containers.get(name)
+        except NotFound:
+            return None
 
 
-def of(plan: Plan, app: Planned) -> Exchange | None:
+def of(plan: Plan, app: Planned, at: Place = HERE) -> Exchange | None:
     """The exchange of an app whose new versions are tried; none for any other part."""
     if not app.candidate_addresses:
         return None
@@ -105,11 +104,5 @@ def of(plan: Plan, app: Planned) -> Exchange | None:
         port=str(app.ports[0]),
         live_at=app.addresses[Zone.APPS],
         candidate_at=app.candidate_addresses[Zone.APPS],
+        at=at,
     )
-
-
-def _find(name: str) -> Container | None:
-    try:
-        return docker.from_env(timeout=60).containers.get(name)
-    except NotFound:
-        return None

@@ -1,51 +1,16 @@
-"""Files on the machine that containers mount, and folders for their sockets."""
+"""Files on a machine that containers mount, and folders for their sockets."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import Resource
 
-from infra import atomic
+from infra import atomic, place
 from infra.components.dynamic import Properties, Provider
-
-
-def write(root: Path, files: dict[str, str], *, uid: int, gid: int, private: bool) -> None:
-    """Make ``root`` hold just ``files`` (relative path to text).
-
-    Private files are 0400 and their folder 0500, both owned by ``uid``; others belong to root and are 0444.
-    Each file changes at once: a reader sees the old text or the new one.
-    """
-    owner, folder_mode, mode = ((uid, gid), 0o500, 0o400) if private else ((0, 0), 0o755, 0o444)
-    root.mkdir(parents=True, exist_ok=True)
-    os.chmod(root, 0o700 if private else folder_mode)  # a part may be reading there
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(path, text, mode=mode, owner=owner)
-    for path in sorted(root.rglob("*"), reverse=True):
-        if path.is_dir():
-            os.chown(path, *owner)
-            os.chmod(path, folder_mode)
-        elif str(path.relative_to(root)) not in files:
-            path.unlink()
-    os.chown(root, *owner)
-    os.chmod(root, folder_mode)
-
-
-def look(root: Path) -> dict[str, str] | None:
-    """The files below ``root`` as they are, or None where there is no such folder."""
-    if not root.is_dir():
-        return None
-    return {
-        str(path.relative_to(root)): path.read_text(errors="replace")
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
+from infra.place import HERE, Place
 
 
 class FilesProvider(Provider):
@@ -55,8 +20,9 @@ class FilesProvider(Provider):
         return str(props["root"])
 
     def ensure(self, props: Properties) -> Properties:
-        write(
-            Path(props["root"]),
+        place.of(props).call(
+            atomic.fill,
+            props["root"],
             props["files"],
             uid=int(props["uid"]),
             gid=int(props["gid"]),
@@ -65,11 +31,11 @@ class FilesProvider(Provider):
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
-        files = look(Path(props["root"]))
+        files = place.of(props).call(atomic.look, props["root"])
         return None if files is None else {"files": files}
 
     def remove(self, props: Properties) -> None:
-        shutil.rmtree(props["root"], ignore_errors=True)
+        place.of(props).call(atomic.clear, props["root"])
 
 
 class Files(Resource, module="maia", name="Files"):
@@ -86,10 +52,12 @@ class Files(Resource, module="maia", name="Files"):
         files: pulumi.Input[dict[str, str]],
         user: str,
         private: bool,
+        at: Place = HERE,
         opts: pulumi.ResourceOptions,
     ) -> None:
         uid, gid = (int(part) for part in user.split(":"))
         props: dict[str, Any] = {"root": str(root), "files": files, "uid": uid, "gid": gid, "private": private}
+        props |= at.inputs
         if private:
             opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["files"]))
         super().__init__(FilesProvider(), name, props, opts)
@@ -102,21 +70,15 @@ class FolderProvider(Provider):
         return str(props["path"])
 
     def ensure(self, props: Properties) -> Properties:
-        path = Path(props["path"])
-        path.mkdir(parents=True, exist_ok=True)
-        os.chown(path, int(props["uid"]), int(props["gid"]))
-        os.chmod(path, 0o700)
+        place.of(props).call(atomic.own, props["path"], int(props["uid"]), int(props["gid"]))
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
-        try:
-            found = os.stat(props["path"])
-        except FileNotFoundError:
-            return None
-        return {"uid": found.st_uid, "gid": found.st_gid}
+        found = place.of(props).call(atomic.owner, props["path"])
+        return {"uid": found[0], "gid": found[1]} if found else None
 
     def remove(self, props: Properties) -> None:
-        shutil.rmtree(props["path"], ignore_errors=True)
+        place.of(props).call(atomic.clear, props["path"])
 
 
 class Folder(Resource, module="maia", name="Folder"):
@@ -124,6 +86,7 @@ class Folder(Resource, module="maia", name="Folder"):
 
     path: pulumi.Output[str]
 
-    def __init__(self, name: str, *, path: Path, user: str, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, name: str, *, path: Path, user: str, at: Place, opts: pulumi.ResourceOptions) -> None:
         uid, gid = (int(part) for part in user.split(":"))
-        super().__init__(FolderProvider(), name, {"path": str(path), "uid": uid, "gid": gid}, opts)
+        props = {"path": str(path), "uid": uid, "gid": gid} | dict(at.inputs)
+        super().__init__(FolderProvider(), name, props, opts)

@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from infra import credentials
+from infra import credentials, machine
 from infra.authority import Authority
 from infra.catalog.model import Zone
 from infra.components import exchange as exchanges
@@ -24,6 +24,7 @@ from infra.components.reloaded import Reloaded
 from infra.components.started import Finished, Started
 from infra.components.trial import Trial
 from infra.errors import MaiaError
+from infra.place import Place
 from infra.plan import Container, Mount, Plan
 from infra.render import render
 from infra.site import Site
@@ -53,6 +54,16 @@ class Context:
     """By zone."""
     volumes: dict[str, docker.Volume]
     """Those declared so far, by name."""
+    at: Place
+    docker: docker.Provider | None
+    """Of a server's Docker."""
+    ground: tuple[pulumi.Resource, ...]
+    """What must be there before anything of a part is."""
+
+    @property
+    def home(self) -> Site:
+        """Where the stack's files lie on the machine that its containers run on."""
+        return self.at.home(self.site, self.plan.stack)
 
     def secret(self, name: str) -> pulumi.Output[str]:
         return self.secrets.apply(lambda values: values[name])
@@ -62,15 +73,22 @@ class Part(pulumi.ComponentResource):
     """A container with all that is its own."""
 
     def __init__(self, context: Context, container: Container, needs: Sequence[pulumi.Resource]) -> None:
-        super().__init__("maia:appliance:Part", container.part)
+        options = pulumi.ResourceOptions(providers=[context.docker] if context.docker else None)
+        super().__init__("maia:appliance:Part", container.part, opts=options)
         self.context, self.plan = context, container
-        self._child = pulumi.ResourceOptions(parent=self)
-        folder = context.site.files(context.plan.stack) / container.part
+        self._child = pulumi.ResourceOptions(parent=self, depends_on=context.ground or None)
+        folder = context.home.files(context.plan.stack) / container.part
         config = self._config()
         secret = self._secret()
         ready = pulumi.ResourceOptions(parent=self, depends_on=list(needs))
         self.config = Files(
-            f"{container.part}-config", root=folder / "config", files=config, user="0:0", private=False, opts=ready
+            f"{container.part}-config",
+            root=folder / "config",
+            files=config,
+            user="0:0",
+            private=False,
+            at=context.at,
+            opts=ready,
         )
         mounts = [bind(self.config.root, CONFIG)]
         # Known once it lies among the files.
@@ -82,6 +100,7 @@ class Part(pulumi.ComponentResource):
                 files=secret,
                 user=container.user,
                 private=True,
+                at=context.at,
                 opts=ready,
             )
             mounts.append(bind(files.root, SECRETS))
@@ -90,18 +109,20 @@ class Part(pulumi.ComponentResource):
         if container.socket:
             socket = Folder(
                 f"{container.part}-socket",
-                path=context.site.sockets(context.plan.stack) / container.part,
+                path=context.home.sockets(context.plan.stack) / container.part,
                 user=container.user,
+                at=context.at,
                 opts=self._child,
             )
             mounts.append(bind(socket.path, container.socket, read_only=False))
-        sockets = context.site.sockets(context.plan.stack)
+        sockets = context.home.sockets(context.plan.stack)
         mounts += [bind(str(sockets / part), path) for part, path in container.sockets.items()]
         if container.archive:
             archive = Folder(
                 f"{container.part}-archive",
                 path=_archive(context),
                 user=container.user,
+                at=context.at,
                 opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
             )
             mounts.append(bind(archive.path, container.archive, read_only=False))
@@ -109,7 +130,7 @@ class Part(pulumi.ComponentResource):
         if container.migrate:
             needs = [*needs, self._migration(mounts, needs)]
         shape = self._shape(mounts, self._fingerprint(config, secret))
-        exchange = exchanges.of(context.plan, container)
+        exchange = exchanges.of(context.plan, container, context.at)
         if exchange:
             needs = [*needs, self._trial(exchange, shape, needs)]
         self.container = self._container(shape, needs)
@@ -119,6 +140,7 @@ class Part(pulumi.ComponentResource):
             health=container.health.command,
             patience=container.health.patience,
             exchange=exchange,
+            at=context.at,
             opts=pulumi.ResourceOptions(parent=self, deleted_with=self.container),
         )
         if certificate and container.reload:
@@ -130,6 +152,7 @@ class Part(pulumi.ComponentResource):
                 server=container.certificate[0],
                 port=container.ports[0],
                 signal=container.reload,
+                at=context.at,
                 opts=opts,
             )
         self.register_outputs({"image": container.image_id})
@@ -282,6 +305,7 @@ class Part(pulumi.ComponentResource):
             f"{part.part}-migrated",
             container=job.id,
             patience=MIGRATION,
+            at=self.context.at,
             opts=pulumi.ResourceOptions(parent=self, deleted_with=job),
         )
 
@@ -343,9 +367,9 @@ class Part(pulumi.ComponentResource):
 def _archive(context: Context) -> Path:
     """The folder of recovery points; the owner's must be there, or points would go where a disk should be mounted."""
     folder = context.plan.backup.folder
-    if folder and not Path(folder).is_dir():
+    if folder and not context.at.call(machine.is_folder, folder):
         raise MaiaError(f"{folder} is not there", where="maia:backup.folder", mend="mount it, or name another folder")
-    return context.site.archive(context.plan.stack, folder)
+    return context.home.archive(context.plan.stack, folder)
 
 
 def _digest(files: Mapping[str, str]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-import docker
 import pulumi
 from pulumi.dynamic import Resource
 
-from infra import presented, words
+from infra import place, presented, words
 from infra.components.dynamic import Properties
 from infra.components.started import Gate
 from infra.errors import MaiaError
+from infra.place import Place
 
 PATIENCE = 30.0
 """Seconds within which it must present the new one."""
@@ -20,7 +20,7 @@ INTERVAL = 0.2
 
 class ReloadedProvider(Gate):
     def ensure(self, props: Properties) -> Properties:
-        container = docker.from_env().containers.get(props["container"])
+        container = place.of(props).docker().containers.get(props["container"])
         pid = int(container.attrs["State"]["Pid"])
         if not pid or _presents(pid, props):  # it begins with the new one, or has begun with it
             return {}
@@ -36,7 +36,7 @@ class ReloadedProvider(Gate):
 
 def _presents(pid: int, props: Properties) -> bool:
     try:
-        found = presented.certificate(pid, int(props["port"]), props["name"])
+        found = place.of(props).call(presented.certificate, pid, int(props["port"]), props["name"])
     except OSError:
         return False
     return found.strip() == str(props["certificate"]).strip()
@@ -57,6 +57,7 @@ class Reloaded(Resource, module="maia", name="Reloaded"):
         server: str,
         port: int,
         signal: str,
+        at: Place,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props = {
@@ -65,5 +66,6 @@ class Reloaded(Resource, module="maia", name="Reloaded"):
             "name": server,
             "port": port,
             "signal": signal,
+            **at.inputs,
         }
         super().__init__(ReloadedProvider(), name, props, opts)

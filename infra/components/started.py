@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
-import docker
 import pulumi
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
@@ -14,10 +12,11 @@ from pulumi.dynamic import Resource
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
-from infra import words
+from infra import place, words
 from infra.components.dynamic import Properties, Provider
 from infra.components.exchange import Exchange
 from infra.errors import MaiaError
+from infra.place import Place
 
 INTERVAL = 0.2
 """Seconds between two tries. Docker's own first look comes after a whole health interval."""
@@ -62,7 +61,7 @@ class Gate(Provider):
 
     def observe(self, props: Properties) -> Properties | None:
         try:
-            docker.from_env().containers.get(props["container"])
+            place.of(props).docker().containers.get(props["container"])
         except NotFound:
             return None
         return {}
@@ -76,10 +75,11 @@ class StartedProvider(Gate):
     ignores = ("exchange",)
 
     def ensure(self, props: Properties) -> Properties:
-        container = docker.from_env().containers.get(props["container"])
+        at = place.of(props)
+        container = at.docker().containers.get(props["container"])
         await_healthy(container, list(props["health"]), int(props["patience"]))
         if exchange := props.get("exchange"):
-            Exchange(**exchange).retire()
+            Exchange(**exchange, at=at).retire()
         return {}
 
 
@@ -96,13 +96,15 @@ class Started(Resource, module="maia", name="Started"):
         health: tuple[str, ...],
         patience: int,
         exchange: Exchange | None,
+        at: Place,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props: dict[str, Any] = {
             "container": container,
             "health": list(health),
             "patience": patience,
-            "exchange": asdict(exchange) if exchange else None,
+            "exchange": exchange.data() if exchange else None,
+            **at.inputs,
         }
         super().__init__(StartedProvider(), name, props, opts)
 
@@ -130,7 +132,7 @@ class FinishedProvider(Gate):
     replaces = ("container",)
 
     def ensure(self, props: Properties) -> Properties:
-        run(docker.from_env().containers.get(props["container"]), int(props["patience"]))
+        run(place.of(props).docker().containers.get(props["container"]), int(props["patience"]))
         return {}
 
     def observe(self, props: Properties) -> Properties | None:
@@ -140,5 +142,8 @@ class FinishedProvider(Gate):
 class Finished(Resource, module="maia", name="Finished"):
     """A container that ran to its end and succeeded."""
 
-    def __init__(self, name: str, *, container: pulumi.Input[str], patience: int, opts: pulumi.ResourceOptions) -> None:
-        super().__init__(FinishedProvider(), name, {"container": container, "patience": patience}, opts)
+    def __init__(
+        self, name: str, *, container: pulumi.Input[str], patience: int, at: Place, opts: pulumi.ResourceOptions
+    ) -> None:
+        props: dict[str, Any] = {"container": container, "patience": patience, **at.inputs}
+        super().__init__(FinishedProvider(), name, props, opts)

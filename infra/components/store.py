@@ -14,7 +14,9 @@ from minio.error import MinioAdminException
 from minio.versioningconfig import VersioningConfig
 from pulumi.dynamic import Resource
 
-from infra.components.dynamic import Properties, Provider, listens
+from infra import machine, place
+from infra.components.dynamic import Properties, Provider
+from infra.place import Place
 from infra.unixhttp import SocketPool
 
 TIMEOUT = 30
@@ -24,7 +26,8 @@ TIMEOUT = 30
 def _root(props: Properties) -> tuple[SocketPool, str, str]:
     """The socket, and the root credential that only this machine's root can read."""
     root = json.loads(Path(props["admin"]).read_text())
-    return SocketPool(f"{props['socket']}/admin.sock", TIMEOUT), root["user"], root["password"]
+    path = place.of(props).socket(f"{props['socket']}/admin.sock")
+    return SocketPool(path, TIMEOUT), root["user"], root["password"]
 
 
 def administer(props: Properties) -> MinioAdmin:
@@ -72,10 +75,12 @@ def _statements(document: dict[str, Any]) -> str:
 
 class _Inside(Provider):
     def away(self, props: Properties) -> bool:
-        path = f"{props['socket']}/admin.sock"
-        if not listens(path):
+        path, at = f"{props['socket']}/admin.sock", place.of(props)
+        if not at.call(machine.listens, path):
             return True
-        answer = SocketPool(path, TIMEOUT).request("GET", "http://localhost/minio/health/live", retries=False)
+        answer = SocketPool(at.socket(path), TIMEOUT).request(
+            "GET", "http://localhost/minio/health/live", retries=False
+        )
         return answer.status >= 500  # the route's own, when nobody is behind it
 
 
@@ -165,9 +170,17 @@ class Bucket(Resource, module="maia", name="Bucket"):
     """A bucket; kept with its objects when its part is removed."""
 
     def __init__(
-        self, name: str, *, socket: str, admin: str, bucket: str, versioned: bool, opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        *,
+        socket: str,
+        admin: str,
+        bucket: str,
+        versioned: bool,
+        at: Place,
+        opts: pulumi.ResourceOptions,
     ) -> None:
-        props = {"socket": socket, "admin": admin, "bucket": bucket, "versioned": versioned}
+        props = {"socket": socket, "admin": admin, "bucket": bucket, "versioned": versioned, **at.inputs}
         super().__init__(BucketProvider(), name, props, opts)
 
 
@@ -175,15 +188,19 @@ class Policy(Resource, module="maia", name="BucketPolicy"):
     """What a part's user may do, as a canned policy of its own."""
 
     def __init__(
-        self, name: str, *, socket: str, admin: str, policy_name: str, buckets: list[str], opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        *,
+        socket: str,
+        admin: str,
+        policy_name: str,
+        buckets: list[str],
+        at: Place,
+        opts: pulumi.ResourceOptions,
     ) -> None:
         document = json.dumps(policy(buckets), sort_keys=True)
-        super().__init__(
-            PolicyProvider(),
-            name,
-            {"socket": socket, "admin": admin, "policy": policy_name, "document": document},
-            opts,
-        )
+        props = {"socket": socket, "admin": admin, "policy": policy_name, "document": document, **at.inputs}
+        super().__init__(PolicyProvider(), name, props, opts)
 
 
 class StoreLogin(Resource, module="maia", name="StoreLogin"):
@@ -198,8 +215,10 @@ class StoreLogin(Resource, module="maia", name="StoreLogin"):
         policy_name: str,
         login: pulumi.Input[str],
         password: pulumi.Input[str],
+        at: Place,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props = {"socket": socket, "admin": admin, "policy": policy_name, "login": login, "password": password}
+        props |= at.inputs
         secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
         super().__init__(LoginProvider(), name, props, pulumi.ResourceOptions.merge(opts, secret))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import docker
@@ -19,6 +18,7 @@ from docker.models.containers import Container
 from docker.types import LogConfig, Mount
 from pulumi.dynamic import Resource, UpdateResult
 
+from infra import place
 from infra.catalog.model import Health
 from infra.components.dynamic import Properties, Provider
 from infra.components.exchange import Exchange
@@ -32,7 +32,7 @@ def attempt(props: Properties) -> None:
     Raises:
         MaiaError: it did not; it is gone then, and the live container was not touched.
     """
-    client, exchange = docker.from_env(timeout=60), Exchange(**props["exchange"])
+    client, exchange = place.of(props).docker(), _exchange(props)
     exchange.remove()  # of a run that was killed
     if not _runs(client, props["live"]):
         return
@@ -99,9 +99,13 @@ def _create(client: docker.DockerClient, exchange: Exchange, props: Properties) 
         network=first,
         networking_config={first: client.api.create_endpoint_config(ipv4_address=address)},
     )
-    for network, place in others:
-        client.networks.get(network).connect(container, ipv4_address=place)
+    for network, other in others:
+        client.networks.get(network).connect(container, ipv4_address=other)
     return container
+
+
+def _exchange(props: Properties) -> Exchange:
+    return Exchange(**props["exchange"], at=place.of(props))
 
 
 class TrialProvider(Provider):
@@ -122,7 +126,7 @@ class TrialProvider(Provider):
         return {}
 
     def remove(self, props: Properties) -> None:
-        Exchange(**props["exchange"]).remove()
+        _exchange(props).remove()
 
 
 class Trial(Resource, module="maia", name="Trial"):
@@ -142,13 +146,14 @@ class Trial(Resource, module="maia", name="Trial"):
     ) -> None:
         props: dict[str, Any] = {
             "live": live,
-            "exchange": asdict(exchange),
+            "exchange": exchange.data(),
             "networks": dict(networks),
             "pids": pids,
             "health": list(health.command),
             "patience": health.patience,
             **shape,
             "entrypoints": shape["entrypoints"] or [],
+            **exchange.at.inputs,
         }
         secret = pulumi.ResourceOptions(additional_secret_outputs=["envs"])
         super().__init__(TrialProvider(), name, props, pulumi.ResourceOptions.merge(opts, secret))

@@ -30,7 +30,7 @@ def of(stack: Stack) -> list[tuple[Host, State]]:
 
 
 def _state(stack: Stack, host: Host) -> State:
-    server = ssh.server(stack.site, stack.name, host)
+    server = ssh.server(stack.site, stack.name, host.name, host)
     if not server.known.exists():
         return State(told="not met yet", system="", well=False)
     try:
@@ -48,7 +48,7 @@ def _state(stack: Stack, host: Host) -> State:
 
 def drain(stack: Stack, host: Host, say: Callable[[str], None]) -> list[str]:
     """Stop the stack's containers there; returns their names."""
-    with reach.linked(ssh.server(stack.site, stack.name, host)) as link:
+    with reach.linked(ssh.server(stack.site, stack.name, host.name, host)) as link:
         listed = link.root(f"docker ps --filter label=maia.stack={stack.name} --format '{{{{.Names}}}}'")
         if listed.code and "not found" not in listed.error:
             raise MaiaError(" ".join(listed.error.split()), where=f"host {host.name}", mend="look at its Docker")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +24,9 @@ from infra.errors import MaiaError
 from infra.ssh import Server
 
 PATIENCE = 10
-"""Seconds within which a server must answer."""
+"""Seconds within which a server must take a connection."""
+BUSY = 60
+"""Seconds that a busy one may take for each step that lets us in."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ class Link:
 
     def root(self, script: str, given: bytes = b"", *, timeout: float = 60) -> Answer:
         """The same by root's shell, which stops at the first failure."""
-        return self.run(as_root(self.server, "sh", "-euc", script), given, timeout=timeout)
+        return self.run(self.server.as_root("sh", "-euc", script), given, timeout=timeout)
 
     def hold(self, script: str, *words: str) -> str:
         """Start a script of root's whose input ends with the connection, or with `release`; its first line."""
-        command = as_root(self.server, "sh", "-euc", script, "sh", *words)
+        command = self.server.as_root("sh", "-euc", script, "sh", *words)
         try:
-            self._held, self._ended, _ = self._client.exec_command(command, timeout=PATIENCE)
+            self._held, self._ended, _ = self._client.exec_command(command, timeout=BUSY)
             return str(self._ended.readline()).strip()
         except (OSError, EOFError, SSHException) as lost:
             raise _lost(self.server, lost) from None
@@ -80,11 +81,6 @@ class Link:
         with suppress(OSError, EOFError, SSHException):
             self._held.channel.shutdown_write()
             self._ended.read()
-
-
-def as_root(server: Server, *words: str) -> str:
-    """The command as root of the server."""
-    return shlex.join(words if server.user == "root" else ("sudo", "-n", *words))
 
 
 @contextmanager
@@ -104,8 +100,8 @@ def linked(server: Server) -> Iterator[Link]:
             "key_filename": str(server.key),
             "allow_agent": False,
             "look_for_keys": False,
-            "banner_timeout": PATIENCE,
-            "auth_timeout": PATIENCE,
+            "banner_timeout": BUSY,
+            "auth_timeout": BUSY,
         },
     )
     client: paramiko.SSHClient = connection.client
@@ -190,7 +186,7 @@ def presented(server: Server) -> tuple[str, str]:
     try:
         with socket.create_connection((server.address, server.port), PATIENCE) as link:
             with paramiko.Transport(link) as transport:
-                transport.start_client(timeout=PATIENCE)
+                transport.start_client(timeout=BUSY)
                 key = transport.get_remote_server_key()
     except (OSError, EOFError, SSHException) as error:
         raise _unreachable(server, error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -48,7 +49,8 @@ def entered(site: Site, stack: str, host: Host, voice: Voice) -> Iterator[Link]:
 
     On first contact the other way about: a server may shut out for a while who tries what it refuses.
     """
-    own, other = ssh.server(site, stack, host), ssh.server(site, stack, host, host.login)
+    own = ssh.server(site, stack, host.name, host)
+    other = dataclasses.replace(own, user=host.login)
     likely, else_ = (own, other) if own.known.exists() else (other, own)
     with ExitStack() as open_:
         try:
@@ -80,7 +82,7 @@ def taken(site: Site, stack: str, host: Host, voice: Voice, *, adopt: bool = Fal
             yield link, found
             return
         _begin(link, host, found, voice)
-    with reach.linked(ssh.server(site, stack, host)) as link:
+    with reach.linked(ssh.server(site, stack, host.name, host)) as link:
         yield link, inspected(link, site, stack, host, adopt=adopt)
 
 

@@ -112,7 +112,7 @@ def undo(order: Order, gone: Sequence[str], voice: Voice) -> None:
     """Undo some of the roles, those that can be."""
     undone = {name: values for name, values in reversed(order.variables.items()) if name in gone and _removable(name)}
     if undone:
-        with reach.linked(ssh.server(order.site, order.stack, order.host)) as link:
+        with reach.linked(ssh.server(order.site, order.stack, order.host.name, order.host)) as link:
             with alone(link, _who(order)):
                 _roles(order, link, voice, wanted=undone, entry="remove")
 

@@ -8,14 +8,19 @@ import json
 import os
 import stat
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 # The day Debian 13 came out. Nothing in an image is newer, so that the time of a build cannot show in its id.
 EPOCH = 1754697600
 CREATED = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+CHUNK = 2**20
+TAR_END = bytes(1024)
+"""What a tar archive ends with."""
 
 
 class Entry(NamedTuple):
@@ -135,6 +140,46 @@ def archive(out: Path, tag: str, config: Mapping[str, Any], layers: Sequence[tup
             with path.open("rb") as file:
                 _put(tar, name, file, path.stat().st_size)
     return f"sha256:{identity}"
+
+
+def without(path: Path, there: Collection[Sequence[str]]) -> tuple[int, Iterator[bytes]]:
+    """The archive at ``path`` without what a Docker has of its lowest layers: its size, and its bytes.
+
+    `docker load` opens no layer that it has upon just those that are below it.
+
+    Args:
+        there: the diff ids of each image it has, the lowest first.
+    """
+    with tarfile.open(path) as tar:
+        (manifest,) = json.load(_content(tar, "manifest.json"))
+        ids: list[str] = json.load(_content(tar, manifest["Config"]))["rootfs"]["diff_ids"]
+        known = max((_common(ids, each) for each in there), default=0)
+        left = set(manifest["Layers"][:known])
+        members = tar.getmembers()
+    ends = [*(member.offset for member in members[1:]), members[-1].offset_data + -(-members[-1].size // 512) * 512]
+    ranges = [(each.offset, end) for each, end in zip(members, ends, strict=True) if each.name not in left]
+    return sum(end - begin for begin, end in ranges) + len(TAR_END), _read(path, ranges)
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other)))
+
+
+def _read(path: Path, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for begin, end in ranges:
+            file.seek(begin)
+            while begin < end:
+                chunk = file.read(min(CHUNK, end - begin))
+                begin += len(chunk)
+                yield chunk
+    yield TAR_END
+
+
+def _content(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = tar.extractfile(name)
+    assert found
+    return found
 
 
 def _put(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:

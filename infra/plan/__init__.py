@@ -85,6 +85,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
     rules.check_names(config, by_name)
     granted = grants(config, services, slots(config, by_name))
     containers = tuple(container(stack, config, machine, service, images, granted, by_name) for service in services)
+    rules.check_place(config)
     rules.check_ports(config)
     rules.check_memory(containers, machine)
     roles = tuple(

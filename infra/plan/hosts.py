@@ -39,7 +39,9 @@ def firewall(decided: Decided, name: str) -> dict[str, Any]:
     ports = sorted({grant.endpoint.port for grant in decided.grants})
     outside = [str(container.addresses.get(Zone.OUTSIDE, "")) for container in decided.containers]
     return found | {
-        "firewall_published": [{"port": config.gateway.https}],
+        "firewall_published": [
+            {"port": port} for port in sorted({port.port for each in decided.containers for port in each.published})
+        ],
         "firewall_networks": [
             {"subnet": network.subnet, "reachable": network.zone is Zone.EDGE} for network in decided.networks
         ],
@@ -47,7 +49,12 @@ def firewall(decided: Decided, name: str) -> dict[str, Any]:
     }
 
 
-COMPUTED: Mapping[str, Callable[[Decided, str], dict[str, Any]]] = {"firewall": firewall}
+def docker(decided: Decided, name: str) -> dict[str, Any]:
+    """Who makes the containers there may use a hardened Docker too."""
+    return {"docker_members": [host.AUTOMATION]} if name == decided.config.on else {}
+
+
+COMPUTED: Mapping[str, Callable[[Decided, str], dict[str, Any]]] = {"firewall": firewall, "docker": docker}
 """Role to what the plan itself tells it about a server."""
 
 
@@ -60,13 +67,9 @@ def servers(decided: Decided) -> tuple[Host, ...]:
     """Every server of the stack file, with its roles.
 
     Raises:
-        MaiaError: the parts are to run on a server that the stack file does not name, or a role is told what it does
-            not know.
+        MaiaError: a role is told what it does not know.
     """
-    config = decided.config
-    if config.on and config.on not in config.hosts:
-        raise MaiaError(f"no server {config.on!r}", where=f"{PREFIX}on", mend=nearest(config.on, config.hosts))
-    return tuple(_host(decided, name, asked) for name, asked in sorted(config.hosts.items()))
+    return tuple(_host(decided, name, asked) for name, asked in sorted(decided.config.hosts.items()))
 
 
 def _host(decided: Decided, name: str, asked: host.Host) -> Host:

@@ -69,6 +69,18 @@ def check_ports(config: Config) -> None:
             taken[port] = f"maia:gateway.{key}"
 
 
+def check_place(config: Config) -> None:
+    """On a server, loopback is nobody's who is meant to meet the gateway; and a name must be a server's."""
+    if config.on and config.on not in config.hosts:
+        raise MaiaError(f"no server {config.on!r}", where="maia:on", mend=nearest(config.on, config.hosts))
+    if config.on and config.gateway.address.is_loopback:
+        raise MaiaError(
+            f"{config.gateway.address} would be {config.on}'s own loopback",
+            where="maia:gateway.address",
+            mend=f"name an address of {config.on}, or 0.0.0.0",
+        )
+
+
 def check_memory(containers: tuple[Container, ...], machine: Machine) -> None:
     wanted = sum(container.memory for container in containers)
     if wanted > machine.memory:

@@ -63,7 +63,7 @@ def in_use(site: Site, client: docker.DockerClient | None) -> set[str]:
     """Ids of the images that a stack of the site or any container names, whether it runs or not, or goes back to."""
     ids = {image for record in releases.records(site) for image in record.parts.values()}
     for name in stacks(site):
-        ids |= {container.image_id for container in Stack(name, site).plan.containers}
+        ids |= {container.image_id for container in Stack(name, site, ahead=True).plan.containers}
     for checkpoint in (site.state / ".pulumi" / "stacks").rglob("*.json"):
         ids |= set(re.findall(r"sha256:[0-9a-f]{64}", checkpoint.read_text()))
     if client:

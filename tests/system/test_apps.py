@@ -20,7 +20,7 @@ import httpx
 import pytest
 from docker.errors import ImageNotFound
 
-from checks.facts import machine_addresses
+from checks.reader import machine_addresses
 from infra import owner
 from infra.components import cache, database, store
 from infra.images import build

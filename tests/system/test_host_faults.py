@@ -176,7 +176,7 @@ def test_a_run_goes_on_once_apt_is_free(order: Order, server: Server) -> None:
 
 
 def test_a_second_run_at_once_is_told_of_the_first(order: Order, site: Site) -> None:
-    with reach.linked(ssh.server(site, "hosts", order.host)) as link:
+    with reach.linked(ssh.server(site, "hosts", order.host.name, order.host)) as link:
         with alone(link, "stack hosts (pid 1)"):
             assert "host one: another run works on it: stack hosts (pid 1) (wait for it to end)" in refusal(order)
     work.carry_out(order, VOICE)

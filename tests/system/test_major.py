@@ -115,8 +115,7 @@ from infra.site import Site
 from infra.stack import Stack
 stack = Stack(sys.argv[1], Site.current())
 found = major.carry(stack, releases.read(stack.site, stack.name), lambda text: None)
-clusters = {path.parent.name: path.read_text().strip() for path in major._folder(stack.plan).glob("*/PG_VERSION")}
-print(json.dumps([found, clusters, major.forget(stack, lambda text: None)]))
+print(json.dumps([found, major._clusters(stack), major.forget(stack, lambda text: None)]))
 """
 """What an upgrade does with the data, from the present version to itself."""
 

@@ -13,23 +13,24 @@ from cryptography import x509
 from pulumi.dynamic import CreateResult, ReadResult
 
 from infra import authority
+from infra.atomic import fill, look
 from infra.components import certificate, store, trial
 from infra.components.dynamic import Properties, Provider
-from infra.components.files import FilesProvider, look, write
+from infra.components.files import FilesProvider
 
 UID, GID = os.getuid(), os.getgid()
 
 
 def test_a_folder_holds_just_the_files_it_was_given(tmp_path: Path) -> None:
     root = tmp_path / "part"
-    write(root, {"a.conf": "one", "sub/b.conf": "two"}, uid=UID, gid=GID, private=False)
-    write(root, {"a.conf": "three"}, uid=UID, gid=GID, private=False)
-    assert look(root) == {"a.conf": "three"}
+    fill(str(root), {"a.conf": "one", "sub/b.conf": "two"}, uid=UID, gid=GID, private=False)
+    fill(str(root), {"a.conf": "three"}, uid=UID, gid=GID, private=False)
+    assert look(str(root)) == {"a.conf": "three"}
 
 
 def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
     root = tmp_path / "part"
-    write(root, {"password": "x"}, uid=UID, gid=GID, private=True)
+    fill(str(root), {"password": "x"}, uid=UID, gid=GID, private=True)
     assert (root / "password").stat().st_mode & 0o777 == 0o400
     assert root.stat().st_mode & 0o777 == 0o500
 
@@ -38,7 +39,7 @@ def test_a_reader_may_look_into_a_folder_of_configuration_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "part"
-    write(root, {"a.conf": "one"}, uid=UID, gid=GID, private=False)
+    fill(str(root), {"a.conf": "one"}, uid=UID, gid=GID, private=False)
     modes: list[int] = []
     replaced = os.replace
 
@@ -47,7 +48,7 @@ def test_a_reader_may_look_into_a_folder_of_configuration_while_it_is_written(
         replaced(source, target)
 
     monkeypatch.setattr(os, "replace", spy)
-    write(root, {"a.conf": "two"}, uid=UID, gid=GID, private=False)
+    fill(str(root), {"a.conf": "two"}, uid=UID, gid=GID, private=False)
     assert modes == [0o755]
 
 
@@ -55,8 +56,8 @@ def test_a_half_written_file_of_a_killed_run_is_replaced_and_cleared_away(tmp_pa
     root = tmp_path / "part"
     root.mkdir()
     (root / ".a.conf.partial").write_text("half")
-    write(root, {"a.conf": "whole"}, uid=UID, gid=GID, private=False)
-    assert look(root) == {"a.conf": "whole"}
+    fill(str(root), {"a.conf": "whole"}, uid=UID, gid=GID, private=False)
+    assert look(str(root)) == {"a.conf": "whole"}
 
 
 def test_a_file_changed_by_hand_is_seen_and_put_back(tmp_path: Path) -> None:

@@ -214,16 +214,30 @@ def test_the_command_verifies_with_a_public_key_where_no_stack_is(
     assert main(["drill", "--key", str(public)]) == 1
 
 
+SERVED: dict[str, Any] = {"hosts": {"one": {"address": "192.0.2.10"}}, "on": "one"}
+
+
 def test_a_stack_beside_has_no_schedule_and_no_certificate_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "_subnets", lambda: {"10.70.0.0/24"})  # Docker's, and there may be none here
     asked = {"names": ["maia.example.org"], "acme": {"directory": "https://acme.example.org/directory"}}
-    given = {"gateway": asked, "egress": {"exit": []}, "backup": {"folder": "/mnt", "drill": 7}}
+    given = {"gateway": asked, "egress": {"exit": []}, "backup": {"folder": "/mnt", "drill": 7}} | SERVED
     found = recovery.beside(given)
     parsed = config.parse("look", {f"maia:{key}": value for key, value in found.items()})
     assert (parsed.backup.at, parsed.backup.drill, parsed.backup.folder) == (None, None, None)
     assert parsed.gateway.acme is None
     assert parsed.egress == {}
     assert str(parsed.subnet) == "10.71.0.0/20"
+    assert (parsed.on, parsed.hosts) == (None, {}), "a server is one stack's"
+
+
+def test_a_stack_of_a_server_that_comes_back_here_leaves_its_servers_behind() -> None:
+    gateway = {"names": ["maia.example.org"], "address": "192.0.2.10"}
+    assert recovery.here({"gateway": gateway, "version": 1} | SERVED) == {
+        "gateway": {"names": ["maia.example.org"]},
+        "version": 1,
+    }
+    kept = {"gateway": gateway, "hosts": SERVED["hosts"]}
+    assert recovery.here(kept) == kept, "its parts were here, and its servers are others"
 
 
 # -- the timer ----------------------------------------------------------------------------------------------------

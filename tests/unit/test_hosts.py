@@ -48,6 +48,9 @@ def described(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+PARTS = {"on": "one", "gateway": {"address": "192.0.2.10"}}
+
+
 def stack(roles: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"hosts": {"one": {"address": "192.0.2.10", "roles": roles} | more}}
 
@@ -95,6 +98,12 @@ def test_an_unknown_role_and_an_unknown_server_are_refused_by_key(planned: Plann
         planned(stack({}) | {"on": "oen"})
 
 
+def test_on_a_server_the_gateway_is_not_hidden_on_loopback(planned: Planned) -> None:
+    with pytest.raises(MaiaError, match=r"^maia:gateway.address: 127.0.0.1 would be one's own loopback \(name an addr"):
+        planned(stack({}) | {"on": "one"})
+    assert planned(stack({}) | PARTS).on == "one"
+
+
 def test_what_fits_reaches_the_role_under_its_whole_name_beside_what_the_plan_computes(planned: Planned) -> None:
     given = {"level": 2, "names": ["a"], "on": False, "share": 1, "people": [{"name": "ada"}]}
     (host,) = planned(stack({"tried": given})).hosts
@@ -114,7 +123,7 @@ def test_a_secret_stands_in_the_plan_by_its_name_wherever_a_path_is_asked_for(pl
 
 
 def test_the_packet_filter_is_told_of_zones_and_ports_by_the_plan(planned: Planned) -> None:
-    values = stack({}, port=2222) | {"on": "one", "egress": {"prometheus": ["metrics.example:8443"]}}
+    values = stack({}, port=2222) | PARTS | {"egress": {"prometheus": ["metrics.example:8443"]}}
     plan = planned(values)
     config = parse("local", {f"maia:{key}": value for key, value in values.items()})
     decided = hosts.Decided(config=config, networks=plan.networks, containers=plan.containers, grants=plan.grants)
@@ -141,7 +150,7 @@ def test_docker_comes_to_the_server_of_the_parts_and_to_those_that_ask_for_it(pl
 
     assert roles(stack({})) == ["tried"]
     assert roles(stack({"docker": {}})) == ["tried", "docker"]
-    assert roles(stack({}) | {"on": "one"}) == ["tried", "docker"]
+    assert roles(stack({}) | PARTS) == ["tried", "docker"]
 
 
 def test_what_a_role_needs_made_of_the_kernel_follows_from_the_stack_file(planned: Planned) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -157,6 +158,31 @@ def test_the_same_tree_is_the_same_layer_whenever_and_wherever_it_was_made(tmp_p
     assert layer.write(tmp_path / "elsewhere/b", layer.scan(tmp_path / "elsewhere/b"), {}, tmp_path / "c.tar") == (
         layer.write(tmp_path / "a", layer.scan(tmp_path / "a"), {}, tmp_path / "d.tar")
     )
+
+
+def test_of_an_archive_only_the_layers_above_what_is_there_are_taken(tmp_path: Path) -> None:
+    layers = []
+    for name, content in (("base", b"b" * 5000), ("middle", b"m" * 700), ("top", b"t")):
+        (tmp_path / name).write_bytes(content)
+        layers.append((tmp_path / name, layer.sha256(tmp_path / name)))
+    path = tmp_path / "image.tar"
+    layer.archive(path, "maia/x:1", {}, layers, "amd64")
+    base, middle, top = (f"sha256:{digest}" for _, digest in layers)
+
+    def sent(*there: tuple[str, ...]) -> set[str]:
+        size, chunks = layer.without(path, there)
+        data = b"".join(chunks)
+        assert len(data) == size
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            names = tar.getnames()
+            assert "manifest.json" in names
+            return {f"sha256:{name.removesuffix('/layer.tar')}" for name in names if name.endswith("/layer.tar")}
+
+    assert sent() == {base, middle, top}
+    assert sent((base, "sha256:other"), (top,)) == {middle, top}
+    assert sent((base, middle), (base,)) == {top}
+    assert sent((middle, top)) == {base, middle, top}, "upon another layer it is not the same"
+    assert sent((base, middle, top)) == set()
 
 
 def test_an_archive_names_its_layers_by_their_content(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.backup import major as job
-from infra import major
+from infra import clusters, major
 from infra.catalog.postgres import MAJOR
 from infra.errors import MaiaError
 from infra.images.recipe import load_all
@@ -34,7 +34,7 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "volume"
     (folder / "data" / "pg_wal").mkdir(parents=True)
     (folder / "data" / "PG_VERSION").write_text("15\n")
-    monkeypatch.setattr(major, "_folder", lambda plan: folder)
+    monkeypatch.setattr(major, "_folder", lambda stack: str(folder))
     return folder
 
 
@@ -74,9 +74,9 @@ def test_without_room_for_the_data_once_more_nothing_begins(
     stack: Stack, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (volume / "data" / "pg_wal" / ("0" * 24)).write_bytes(bytes(2**20))
-    small = major.size(volume / "data")
+    small = clusters.size(str(volume))
     (volume / "data" / "table").write_bytes(bytes(2**20))
-    assert 2**20 <= major.size(volume / "data") - small < 2**21, "WAL does not count, tables do"
+    assert 2**20 <= clusters.size(str(volume)) - small < 2**21, "WAL does not count, tables do"
     monkeypatch.setattr(major, "ROOM", 1e9)
     assert f"postgres: from 15 to {MAJOR} its data takes " in refused(stack, RECORD)
 

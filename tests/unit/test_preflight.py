@@ -64,12 +64,6 @@ def test_what_stands_in_the_way_is_one_line_with_its_mend(
     assert "\n" not in problem
 
 
-def test_parts_on_another_server_are_refused_before_anything_is_looked_at(planned: Planned, tmp_path: Path) -> None:
-    plan = planned({"hosts": {"one": {"address": "192.0.2.10"}}, "on": "one"})
-    with pytest.raises(MaiaError, match=r"^maia:on: parts on another server are not there yet .* nothing changed yet"):
-        preflight.check(plan, Site(tmp_path), lambda text: None)
-
-
 def test_docker_is_installed_by_root_where_it_is_absent(planned: Planned) -> None:
     assert problems(planned(), docker="absent") == []
     assert problems(planned(), docker="down") == []
