@@ -11,13 +11,15 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from app.schema import catalogue, migrate, snapshot
+from app.schema import catalogue, files, snapshot, standing
 from app.schema.apply import Refused
-from app.schema.migrate import State
+from app.schema.standing import Standing
 from infra.components.database import administer
+from infra.components.dynamic import listens
 from infra.errors import MaiaError
+from infra.plan import DATABASE, Plan
+from infra.site import Site
 
-DATABASE = "maia"
 Link = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -30,6 +32,8 @@ def bring(socket: str, say: Callable[[str], None]) -> tuple[str, ...]:
     Raises:
         MaiaError: it was refused, and why; nothing was changed.
     """
+    from app.schema import migrate
+
     if not exists(socket):
         say(f"making the database {DATABASE}")
         with administer(socket) as link:
@@ -38,14 +42,44 @@ def bring(socket: str, say: Callable[[str], None]) -> tuple[str, ...]:
         return migrate.migrate(partial(_connect, socket, DATABASE), say)
 
 
-def state(socket: str) -> State:
+def steps(plan: Plan, site: Site) -> list[str]:
+    """What `bring` would do, for people; nothing where there is no such database, or Postgres does not answer.
+
+    Raises:
+        MaiaError: it would be refused.
+    """
+    socket = str(site.sockets(plan.stack) / "postgres")
+    if not plan.database or not listens(f"{socket}/.s.PGSQL.5432"):
+        return []
+    try:
+        if not exists(socket):
+            return [f"the database {DATABASE} is made", *(f"version {version}" for version in files.versions())]
+        found = state(socket)
+    except psycopg.OperationalError:  # it is starting, or stopping
+        return []
+    if found.faults:
+        raise _refusal("; ".join(found.faults))
+    return [f"version {version}" for version in found.pending]
+
+
+def state(socket: str) -> Standing:
     """Where it stands.
 
     Raises:
         MaiaError: there is no such database.
     """
     with _opened(socket) as link:
-        return migrate.state(link)
+        return standing.look(link)
+
+
+def applied(socket: str) -> dict[str, str] | None:
+    """The versions that the database has and this release knows, as one digest each; None: there is no database."""
+    if not exists(socket):
+        return None
+    known = files.versions()
+    with _connect(socket, DATABASE) as link:
+        found = standing.digests(standing.applied(link))
+    return {version: digest for version, digest in found.items() if version in known}
 
 
 def findings(socket: str) -> list[str]:
@@ -67,6 +101,8 @@ def root(socket: str) -> str:
 
 def differences(socket: str, say: Callable[[str], None]) -> list[str]:
     """How the database differs from this release's schema, which is made in a database beside it and removed again."""
+    from app.schema import migrate
+
     side = f"{DATABASE}_diff_{os.getpid()}"
     with administer(socket) as link, _told():
         link.execute(sql.SQL("create database {}").format(sql.Identifier(side)))
@@ -88,7 +124,7 @@ def exists(socket: str) -> bool:
 @contextmanager
 def _opened(socket: str) -> Iterator[Link]:
     if not exists(socket):
-        raise MaiaError("there is none yet", where=f"database {DATABASE}", mend="maia db migrate")
+        raise MaiaError("there is none yet", where=f"database {DATABASE}", mend="maia up")
     with _connect(socket, DATABASE) as link:
         yield link
 
@@ -98,9 +134,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        raise MaiaError(
-            str(refused), where=f"database {DATABASE}", mend="nothing was changed; maia db status"
-        ) from None
+        raise _refusal(str(refused)) from None
+
+
+def _refusal(what: str) -> MaiaError:
+    return MaiaError(what, where=f"database {DATABASE}", mend="nothing was changed; maia db status")
 
 
 def _connect(socket: str, database: str) -> Link:

@@ -17,6 +17,9 @@ from infra.images import build, store
 from tests.system.mutations import until
 
 OWNER = 701
+DATABASE = "maia"
+SPARE = "spare"
+"""The same, to be changed for good."""
 SETTINGS = """
 hba_file = '/etc/maia/pg_hba.conf'
 ident_file = '/etc/maia/pg_ident.conf'

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     stack = common.started(args)
     if not stack.plan.has("postgres"):
         raise MaiaError("disabled", where="maia:parts.postgres", mend="enable it and run maia up")
+    if not stack.plan.database:
+        raise MaiaError("disabled", where="maia:database.enabled", mend="enable it and run maia up")
     if args.action == "shell":
         return _shell(stack, args.user)
     socket = str(stack.site.sockets(stack.name) / "postgres")
@@ -82,6 +84,7 @@ def _status(socket: str, *, as_json: bool) -> int:
         document = {
             "version": state.version,
             "pending": state.pending,
+            "ahead": state.ahead,
             "faults": state.faults,
             "findings": findings,
             "log": root,
@@ -90,6 +93,8 @@ def _status(socket: str, *, as_json: bool) -> int:
     else:
         print(f"version: {state.version or 'none'}")
         print(f"pending: {', '.join(state.pending) or 'nothing'}")
+        if state.ahead:
+            print(f"ahead:   {', '.join(state.ahead)}, of a newer release")
         for fault in (*state.faults, *findings):
             print(f"fault:   {fault}")
         print(f"log:     {root or 'none'}")
@@ -98,8 +103,6 @@ def _status(socket: str, *, as_json: bool) -> int:
 
 def _shell(stack: Stack, user: str | None) -> int:
     """Hand over to psql in the part's container."""
-    from infra import schema
-
     options = "-c role=maia_owner"
     if user:
         try:
@@ -108,7 +111,7 @@ def _shell(stack: Stack, user: str | None) -> int:
             raise MaiaError(f"{user!r} is no UUID", where="--as", mend="take one of maia.users") from None
         options = f"-c role=authenticated -c request.jwt.claims={claims}"
     container = common.running(stack, "postgres")
-    where = f"host=/run/postgresql user=postgres dbname={schema.DATABASE}"
+    where = f"host=/run/postgresql user=postgres dbname={stack.plan.database}"
     terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
     command = ["docker", "exec", *terminal, "-e", f"PGOPTIONS={options}", str(container.name), "psql", "-X", where]
     return subprocess.run(command, check=False).returncode

@@ -10,12 +10,13 @@ from graphlib import TopologicalSorter
 import pulumi
 import pulumi_docker as docker
 
-from infra import authority, credentials, preflight
+from infra import authority, credentials, preflight, schema
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
 from infra.components.files import Files
 from infra.components.host import Host
 from infra.components.part import Context, Part
+from infra.components.schema import Schema
 from infra.components.store import Bucket, Policy, StoreLogin
 from infra.errors import MaiaError
 from infra.plan import Plan
@@ -26,9 +27,12 @@ def declare(plan: Plan, site: Site) -> None:
     """Declare every resource of the plan; called by the Pulumi program only.
 
     Raises:
-        MaiaError: an image is missing; nothing is declared then, so nothing is changed.
+        MaiaError: an image is missing, or the schema of the data cannot be brought to this release's; nothing is
+            declared then, so nothing is changed.
     """
     preflight.refuse_elsewhere(plan)
+    for step in schema.steps(plan, site) if plan.running else ():
+        pulumi.log.info(f"schema: {step}")
     config = pulumi.Config("secrets")
     found = {name: config.require_secret(name) for name in (*plan.secrets, *authority.NAMES)}
     found |= {name: value for name in authority.OPTIONAL if (value := config.get_secret(name))}
@@ -94,6 +98,8 @@ class _Appliance:
             container = plan.container(name)
             needs = [*(self.parts[other].started for other in container.after), *self._provide(name)]
             self.parts[name] = Part(self.context, container, needs)
+        if plan.database:
+            Schema("schema", socket=self._socket("postgres"), database=plan.database, opts=self._options("postgres"))
 
     def _networks(self) -> dict[str, docker.Network]:
         return {

@@ -99,12 +99,14 @@ def drop_login(props: Properties) -> None:
         link.execute(sql.SQL("drop role {}").format(sql.Identifier(props["login"])))
 
 
-class _Inside(Provider):
+class Inside(Provider):
+    """Something that the server holds."""
+
     def away(self, props: Properties) -> bool:
         return not listens(f"{props['socket']}/.s.PGSQL.5432")
 
 
-class RoleProvider(_Inside):
+class RoleProvider(Inside):
     replaces = ("role", "database")
     ignores = ("socket",)
 
@@ -122,7 +124,7 @@ class RoleProvider(_Inside):
         """Nothing is removed: the role owns the data, and data outlives the part."""
 
 
-class LoginProvider(_Inside):
+class LoginProvider(Inside):
     replaces = ("login", "role")
     ignores = ("socket",)
     lingers = 2.0
