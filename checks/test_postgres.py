@@ -24,6 +24,7 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "log_disconnections": "on",
+    "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
     "log_statement": "none",
     "max_parallel_maintenance_workers": "0",

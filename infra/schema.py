@@ -62,6 +62,28 @@ def steps(plan: Plan, site: Site) -> list[str]:
     return [f"version {version}" for version in found.pending]
 
 
+def reembed(socket: str, url: str, model: str, say: Callable[[str], None]) -> dict[str, int]:
+    """Have the embedder at ``url`` make the vectors of a model that are missing.
+
+    Returns:
+        How many it made, by table.
+
+    Raises:
+        MaiaError: it was refused, and why; what was embedded by then is kept.
+    """
+    from app.schema import reembed as job
+    from infra import embedder
+
+    embed = embedder.at(url, model)
+    with _opened(socket) as link:
+        link.autocommit = True
+        try:
+            return job.run(link, model, embed, say)
+        except Refused as refused:
+            mend = "what was embedded by then is kept"
+            raise MaiaError(str(refused), where=f"database {DATABASE}", mend=mend) from None
+
+
 def state(socket: str) -> Standing:
     """Where it stands.
 

@@ -30,6 +30,7 @@ shared_preload_libraries = 'pg_stat_statements,pgaudit'
 pgaudit.log = 'role, ddl'
 pgaudit.log_catalog = off
 log_line_prefix = '%m [%p] %q%u@%d '
+log_error_verbosity = 'terse'
 max_parallel_maintenance_workers = 0
 maintenance_work_mem = 128MB
 shared_buffers = 128MB

@@ -1,8 +1,8 @@
-"""Bring MAIA's database to this release's schema, say where it stands, compare it, or open it.
+"""Bring MAIA's database to this release's schema, say where it stands, compare it, open it, or embed its texts.
 
 `migrate` applies what is pending, whole versions or nothing. `status` also looks for what breaks the schema's rules and
 for changes past the log. `diff` compares with a database made anew beside it. `shell` is psql, as the schema's owner or
-as a user whom --as names.
+as a user whom --as names. `reembed` makes the vectors that are missing or of an older text, by an embedder here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from infra.stack import Stack
 
 
+EMBEDDER = "http://127.0.0.1:11434"
+MODEL = "nomic-embed-text"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("migrate", help="apply what is pending")
     status = actions.add_parser("status", help="say where it stands")
     status.add_argument("--json", action="store_true")
     actions.add_parser("diff", help="show how it differs from this release's schema")
+    reembed = actions.add_parser("reembed", help="make the vectors of a model that are missing")
+    reembed.add_argument("--embedder", metavar="URL", default=EMBEDDER, help="one that speaks as Ollama does")
+    reembed.add_argument("--model", default=MODEL, help="one of maia.embedding_models")
     shell = actions.add_parser("shell", help="open it with psql")
     shell.add_argument("--as", dest="user", metavar="UUID", help="as this user meets it, with row security")
 
@@ -46,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         match args.action:
             case "migrate":
                 return _migrate(stack, socket)
+            case "reembed":
+                return _reembed(socket, args.embedder, args.model)
             case "diff":
                 return _diff(socket)
             case _:
@@ -63,6 +72,18 @@ def _migrate(stack: Stack, socket: str) -> int:
     with common.locked(stack, "db migrate"), Progress() as progress, progress.step("schema") as say:
         applied = schema.bring(socket, say)
     print(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
+    return 0
+
+
+def _reembed(socket: str, url: str, model: str) -> int:
+    """Beside whatever else is at work: it may take hours, and changes no definition."""
+    from infra import schema
+    from infra.progress import Progress
+
+    with Progress() as progress, progress.step("vectors") as say:
+        made = schema.reembed(socket, url, model, say)
+    for texts, count in made.items():
+        print(f"embedded: {count} of {texts}")
     return 0
 
 

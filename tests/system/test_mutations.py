@@ -234,6 +234,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
             "fsync": "off",
             "full_page_writes": "off",
             "log_disconnections": "off",
+            "log_error_verbosity": "verbose",
             "log_parameter_max_length": "-1",
             "log_statement": "all",
             "max_parallel_maintenance_workers": "2",

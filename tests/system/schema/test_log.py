@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from tests import tenants
 from tests.persons import ADA, BEN, Link, acting, token
 from tests.postgres import DATABASE, Server
+from tests.system.mutations import until
 
 
 def _faults(link: Link) -> set[str]:
@@ -80,3 +81,15 @@ def test_statements_on_clinical_tables_are_named_in_the_servers_log_without_thei
     assert "AUDIT: OBJECT,1,1,READ,SELECT,TABLE,maia.session_notes" in log
     assert "READ,SELECT,TABLE,maia.dreams" not in log
     assert "canary-of-a-name" not in log
+
+
+def test_a_row_that_was_refused_does_not_stand_in_the_servers_log(people: tenants.Catalogue, postgres: Server) -> None:
+    link, row = people.link, people.rows["memories", ADA]
+    with pytest.raises(CheckViolation), link.transaction():
+        link.execute(
+            "insert into maia.memories (id, user_id, kind, body, superseded_by) values (%s, %s, %s, %s, %s)",
+            [BEN, ADA, row["kind"], "canary-of-a-row", BEN],
+        )
+    told = 'new row for relation "memories" violates check constraint'
+    until(lambda: told in postgres.log(), "it is in the log that one was")
+    assert "canary-of-a-row" not in postgres.log()

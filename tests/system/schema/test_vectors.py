@@ -21,8 +21,9 @@ def test_a_filter_of_one_percent_still_gives_as_many_as_were_asked_for(link: Lin
         [ADA, PASSAGES],
     )
     link.execute(
-        """insert into maia.passage_embeddings (passage_id, embedding)
-        select p.id, (select array_agg(random() + case when i % 8 = p.place % 8 then 1 else 0 end)
+        """insert into maia.passage_embeddings (passage_id, digest, embedding)
+        select p.id, sha256(convert_to(p.body, 'UTF8')),
+               (select array_agg(random() + case when i % 8 = p.place % 8 then 1 else 0 end)
                       from generate_series(1, 768) i where p.id is not null)::extensions.vector
         from maia.wisdom_passages p"""
     )
