@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.schema import catalogue
+from app.schema import catalogue, standing
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
 from checks.probing import Probes
 from infra.place import Place
-from infra.plan import Plan
+from infra.plan import DATABASE, Plan
 from infra.site import Site
 
 Link = psycopg.Connection[tuple[Any, ...]]
@@ -25,6 +25,7 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "log_disconnections": "on",
+    "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
     "log_statement": "none",
     "max_parallel_maintenance_workers": "0",
@@ -47,8 +48,8 @@ def link(plan: Plan, at: Place, home: Site) -> Iterator[Link]:
         yield found
 
 
-def _column(link: Link, query: str) -> set[Any]:
-    return {row[0] if len(row) == 1 else row for row in link.execute(query)}
+def _column(link: Link, query: str, *values: str) -> set[Any]:
+    return {row[0] if len(row) == 1 else row for row in link.execute(query, values or None)}
 
 
 @cases(lambda plan: [Case(name, "postgres") for name in SETTINGS] if plan.has("postgres") else [])
@@ -126,13 +127,15 @@ def owners(link: Link, plan: Plan) -> tuple[Any, Any]:
 
 
 def schema(link: Link, plan: Plan) -> tuple[Any, Any]:
-    """MAIA's database, where there is one, keeps the rules of its schema, and nobody changed anything past its log."""
-    if not _column(link, "select datname from pg_database where datname = 'maia'"):
-        return set(), set()
-    with psycopg.connect(host=link.info.host, user="postgres", dbname="maia", connect_timeout=5) as found:
-        if not catalogue.present(found):
-            return {"the schema is not applied: maia db migrate"}, set()
-        return {*catalogue.findings(found), *catalogue.altered(found)}, set()
+    """MAIA's database is what this release makes, keeps its rules, and nobody changed anything past its log."""
+    if not _column(link, "select datname from pg_database where datname = %s", DATABASE):
+        return {f"there is no database {plan.database}"} if plan.database else set(), set()
+    with psycopg.connect(host=link.info.host, user="postgres", dbname=DATABASE, connect_timeout=5) as found:
+        state = standing.look(found)
+        wrong = {*state.faults, *(f"version {version} is not applied" for version in state.pending if plan.database)}
+        if catalogue.present(found):
+            wrong |= {*catalogue.findings(found), *catalogue.altered(found)}
+        return wrong, set()
 
 
 RULES: Mapping[str, Callable[[Link, Plan], tuple[Any, Any]]] = {

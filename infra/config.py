@@ -142,6 +142,14 @@ class Reference(Strict):
     )
 
 
+class Database(Strict):
+    """The database of MAIA's data."""
+
+    enabled: Annotated[bool, Field(strict=True)] = Field(
+        default=True, description="false: it is neither made nor brought further; one that is there stays."
+    )
+
+
 class Backup(Strict):
     """Recovery points: where, when and for how long."""
 
@@ -186,6 +194,7 @@ class Config(Strict):
     )
     subnet: IPv4Network = Field(default=IPv4Network("10.61.0.0/20"), description="A /20 that the zones share.")
     gateway: Gateway = Gateway()
+    database: Database = Database()
     backup: Backup = Backup()
     care: Care = Care()
     parts: dict[PartName, Settings] = Field(default={})

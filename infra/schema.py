@@ -11,13 +11,16 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from app.schema import catalogue, migrate, snapshot
+from app.schema import catalogue, files, snapshot, standing
 from app.schema.apply import Refused
-from app.schema.migrate import State
-from infra.components.database import administer
+from app.schema.standing import Standing
+from infra import machine
+from infra.components.database import SOCKET, administer, reached
 from infra.errors import MaiaError
+from infra.place import Place
+from infra.plan import DATABASE, Plan
+from infra.site import Site
 
-DATABASE = "maia"
 Link = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -30,6 +33,8 @@ def bring(socket: str, say: Callable[[str], None]) -> tuple[str, ...]:
     Raises:
         MaiaError: it was refused, and why; nothing was changed.
     """
+    from app.schema import migrate
+
     if not exists(socket):
         say(f"making the database {DATABASE}")
         with administer(socket) as link:
@@ -38,14 +43,67 @@ def bring(socket: str, say: Callable[[str], None]) -> tuple[str, ...]:
         return migrate.migrate(partial(_connect, socket, DATABASE), say)
 
 
-def state(socket: str) -> State:
+def steps(plan: Plan, at: Place, home: Site) -> list[str]:
+    """What `bring` would do, for people; nothing where there is no such database, or Postgres does not answer.
+
+    Raises:
+        MaiaError: it would be refused.
+    """
+    folder = str(home.sockets(plan.stack) / "postgres")
+    if not plan.database or not at.call(machine.listens, f"{folder}/{SOCKET}"):
+        return []
+    socket = reached(at, folder)
+    try:
+        if not exists(socket):
+            return [f"the database {DATABASE} is made", *(f"version {version}" for version in files.versions())]
+        found = state(socket)
+    except psycopg.OperationalError:  # it is starting, or stopping
+        return []
+    if found.faults:
+        raise _refusal("; ".join(found.faults))
+    return [f"version {version}" for version in found.pending]
+
+
+def reembed(socket: str, url: str, model: str, say: Callable[[str], None]) -> dict[str, int]:
+    """Have the embedder at ``url`` make the vectors of a model that are missing.
+
+    Returns:
+        How many it made, by table.
+
+    Raises:
+        MaiaError: it was refused, and why; what was embedded by then is kept.
+    """
+    from app.schema import reembed as job
+    from infra import embedder
+
+    embed = embedder.at(url, model)
+    with _opened(socket) as link:
+        link.autocommit = True
+        try:
+            return job.run(link, model, embed, say)
+        except Refused as refused:
+            mend = "what was embedded by then is kept"
+            raise MaiaError(str(refused), where=f"database {DATABASE}", mend=mend) from None
+
+
+def state(socket: str) -> Standing:
     """Where it stands.
 
     Raises:
         MaiaError: there is no such database.
     """
     with _opened(socket) as link:
-        return migrate.state(link)
+        return standing.look(link)
+
+
+def applied(socket: str) -> dict[str, str] | None:
+    """The versions that the database has and this release knows, as one digest each; None: there is no database."""
+    if not exists(socket):
+        return None
+    known = files.versions()
+    with _connect(socket, DATABASE) as link:
+        found = standing.digests(standing.applied(link))
+    return {version: digest for version, digest in found.items() if version in known}
 
 
 def findings(socket: str) -> list[str]:
@@ -67,6 +125,8 @@ def root(socket: str) -> str:
 
 def differences(socket: str, say: Callable[[str], None]) -> list[str]:
     """How the database differs from this release's schema, which is made in a database beside it and removed again."""
+    from app.schema import migrate
+
     side = f"{DATABASE}_diff_{os.getpid()}"
     with administer(socket) as link, _told():
         link.execute(sql.SQL("create database {}").format(sql.Identifier(side)))
@@ -88,7 +148,7 @@ def exists(socket: str) -> bool:
 @contextmanager
 def _opened(socket: str) -> Iterator[Link]:
     if not exists(socket):
-        raise MaiaError("there is none yet", where=f"database {DATABASE}", mend="maia db migrate")
+        raise MaiaError("there is none yet", where=f"database {DATABASE}", mend="maia up")
     with _connect(socket, DATABASE) as link:
         yield link
 
@@ -98,9 +158,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        raise MaiaError(
-            str(refused), where=f"database {DATABASE}", mend="nothing was changed; maia db status"
-        ) from None
+        raise _refusal(str(refused)) from None
+
+
+def _refusal(what: str) -> MaiaError:
+    return MaiaError(what, where=f"database {DATABASE}", mend="nothing was changed; maia db status")
 
 
 def _connect(socket: str, database: str) -> Link:

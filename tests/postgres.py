@@ -17,6 +17,9 @@ from infra.images import build, store
 from tests.system.mutations import until
 
 OWNER = 701
+DATABASE = "maia"
+SPARE = "spare"
+"""The same, to be changed for good."""
 SETTINGS = """
 hba_file = '/etc/maia/pg_hba.conf'
 ident_file = '/etc/maia/pg_ident.conf'
@@ -27,6 +30,7 @@ shared_preload_libraries = 'pg_stat_statements,pgaudit'
 pgaudit.log = 'role, ddl'
 pgaudit.log_catalog = off
 log_line_prefix = '%m [%p] %q%u@%d '
+log_error_verbosity = 'terse'
 max_parallel_maintenance_workers = 0
 maintenance_work_mem = 128MB
 shared_buffers = 128MB

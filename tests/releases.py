@@ -6,12 +6,20 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.schema import files
 from infra.releases import program, version
 from infra.site import REPO
 
 FIRST = "0.0.9"
 """A release before the first one, from which there is an upgrade to this one."""
 BROKEN = 'command=("sh", "-c", "echo no such module: flux >&2; exit 1"),'
+
+NEXT = "0002"
+"""The version of the schema that a later release brings along."""
+ADDED = """-- More of people.
+alter table users add column motto prose;
+comment on column users.motto is 'What they live by.';
+"""
 
 NOTE = '''
 """A resource that this release brings along."""
@@ -64,6 +72,16 @@ def edit(folder: Path, path: str, old: str, new: str) -> None:
     (folder / path).write_text(text.replace(old, new, 1))
 
 
+def with_version(folder: Path, number: str, statements: str) -> Path:
+    """The program with one version more of the schema."""
+    home, last = folder / "app" / "schema", files.versions()[-1]
+    (home / "sql" / number).mkdir()
+    (home / "sql" / number / "10_identity.sql").write_text(statements)
+    stub = f'from app.schema.apply import version\n\nrevision = "{number}"\ndown_revision = "{last}"\n\n\n'
+    (home / "versions" / f"v{number}.py").write_text(f"{stub}def upgrade() -> None:\n    version(revision)\n")
+    return folder
+
+
 def first(folder: Path) -> Path:
     """The first release: another default, another image, another file of the gateway's."""
     return checkout(
@@ -79,8 +97,11 @@ def first(folder: Path) -> Path:
 
 
 def present(folder: Path) -> Path:
-    """This program, as an upgrade of the first one; it brings a kind of resource that the first one never heard of."""
-    made = checkout(folder, version(), FIRST)
+    """This program, as an upgrade of the first one.
+
+    It brings a kind of resource that the first one never heard of, and a version of the schema.
+    """
+    made = with_version(checkout(folder, version(), FIRST), NEXT, ADDED)
     (made / "infra/components/note.py").write_text(NOTE.lstrip())
     edit(
         made,

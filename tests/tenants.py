@@ -95,6 +95,8 @@ class Catalogue:
     """The tables of the schema, as Postgres describes them."""
 
     link: Link
+    content: bytes = b"words"
+    """What is sealed into columns that are for ciphertext."""
     rows: dict[tuple[str, uuid.UUID], dict[str, Any]] = field(default_factory=dict)
     """What was put in, by table and tenant."""
 
@@ -202,7 +204,7 @@ class Catalogue:
                 return f"{column.table.replace('_', '-')[:20]}-{str(tenant)[-8:]}"
             case "sealed" | "enveloped" as kind:
                 mark = sealed.SEALED if kind == "sealed" else sealed.ENVELOPED
-                return sealed.seal(b"k" * 32, identity(tenant, "sealing_keys"), b"words", b"here", mark=mark)
+                return sealed.seal(b"k" * 32, identity(tenant, "sealing_keys"), self.content, b"here", mark=mark)
             case "vector":
                 return str([1.0] + [0.0] * (column.modifier - 1))
             case "label" | "text" if column.name in {"name", "path", "title", "time_zone"}:

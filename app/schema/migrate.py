@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import StaticPool
 
-from app.schema import files
+from app.schema import files, standing
 from app.schema.apply import Refused
 
 Link = psycopg.Connection[Any]
@@ -22,48 +22,16 @@ Connect = Callable[[], Link]
 
 LOCK = 0x4D414941
 """The advisory lock that whoever migrates holds: the letters MAIA."""
+PATIENCE = 30
+"""Seconds to wait for it: the server takes up to ten to see that one who was killed is gone."""
 OWNER = "maia_owner"
 
 
-@dataclass(frozen=True)
-class State:
-    """Where a database stands."""
+def migrate(connect: Connect, say: Callable[[str], None], patience: int = PATIENCE) -> tuple[str, ...]:
+    """Apply what is pending. What a newer release has taken further is left as it is.
 
-    version: str | None
-    """The last version that was applied; none: it is empty."""
-    pending: tuple[str, ...]
-    """What this release would apply."""
-    faults: tuple[str, ...]
-    """Why it would not."""
-
-
-def state(link: Link) -> State:
-    """Compare what was applied with what this release has; changes nothing."""
-    known = files.versions()
-    applied: dict[str, dict[str, str]] = {}
-    found = link.execute("select to_regclass('maia_meta.applied_files')").fetchone()
-    if found and found[0]:
-        for version, file, sha256 in link.execute("select version, file, sha256 from maia_meta.applied_files"):
-            applied.setdefault(version, {})[file] = sha256
-    current = max(applied, default=None)
-    return State(current, tuple(version for version in known if version not in applied), tuple(_faults(known, applied)))
-
-
-def _faults(known: list[str], applied: dict[str, dict[str, str]]) -> Iterator[str]:
-    for version in sorted(applied):
-        if version not in known:
-            yield f"version {version} was applied by a newer release"
-            continue
-        present = {file.name: file.sha256 for file in files.of(version)}
-        for name in sorted(present.keys() | applied[version].keys()):
-            if present.get(name) != applied[version].get(name):
-                yield f"{version}/{name} is not the file that was applied"
-    if (done := sorted(applied)) and done != known[: len(done)] and set(done) <= set(known):
-        yield f"a version before {done[-1]} was skipped"
-
-
-def migrate(connect: Connect, say: Callable[[str], None]) -> tuple[str, ...]:
-    """Apply what is pending.
+    Args:
+        patience: seconds to wait for somebody else who is at it.
 
     Returns:
         The versions applied.
@@ -71,40 +39,38 @@ def migrate(connect: Connect, say: Callable[[str], None]) -> tuple[str, ...]:
     Raises:
         Refused: the database is not one this release can take further; nothing was changed.
     """
-    with connect() as link, _locked(link):
-        before = state(link)
+    with connect() as link, _locked(link, patience):
+        before = standing.look(link)
         if before.faults:
             raise Refused("; ".join(before.faults))
+        if before.ahead:
+            return ()
         say("roles and extensions")
         link.execute(files.BOOTSTRAP.read_bytes())
+        link.execute(f"set role {OWNER}".encode())
         link.commit()
         for version in before.pending:
             say(f"version {version}")
-            with _alembic(connect) as config:
+            with _alembic(link) as config:
                 command.upgrade(config, version)
         return before.pending
 
 
 @contextmanager
-def _locked(link: Link) -> Iterator[None]:
-    row = link.execute("select pg_try_advisory_lock(%s)", [LOCK]).fetchone()
-    link.commit()
-    if not row or not row[0]:
-        raise Refused("somebody else is migrating this database")
+def _locked(link: Link, patience: int) -> Iterator[None]:
+    try:
+        link.execute("select set_config('lock_timeout', %s, true)", [f"{patience}s" if patience else "1ms"])
+        link.execute("select pg_advisory_lock(%s)", [LOCK])
+        link.commit()
+    except LockNotAvailable:
+        raise Refused("somebody else is migrating this database") from None
     yield
 
 
 @contextmanager
-def _alembic(connect: Connect) -> Iterator[Config]:
-    """Alembic over a connection of its own, as the role that owns the schema."""
-
-    def opened() -> Link:
-        link = connect()
-        link.execute(f"set role {OWNER}".encode())
-        link.commit()
-        return link
-
-    engine = create_engine("postgresql+psycopg://", creator=opened, poolclass=NullPool)
+def _alembic(link: Link) -> Iterator[Config]:
+    """Alembic over this very connection: the lock lasts as long as what it guards is at work, whoever is killed."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: link, poolclass=StaticPool)
     config = Config()
     config.set_main_option("script_location", str(files.HOME))
     with engine.connect() as connection:

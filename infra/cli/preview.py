@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         with progress.step("preview") as say:
             engine = common.engine(stack, say)
             outcome = engine.preview(say)
-        lines = _tasks(stack, engine, outcome, progress)
+        lines = [*_schema(stack), *_tasks(stack, engine, outcome, progress)]
     if not outcome.changes:
         print("nothing to change: what runs is what the plan says")
         return 0
@@ -50,6 +50,15 @@ def show(outcome: Outcome) -> None:
     common.show(table)
     for note in outcome.notes:
         print(f"host: {note}")
+
+
+def _schema(stack: Stack) -> list[str]:
+    """What the database of MAIA's data would go through."""
+    from infra import schema
+
+    if not stack.met:
+        return []
+    return [f"schema: {step}" for step in schema.steps(stack.plan, stack.place, stack.home)]
 
 
 def _tasks(stack: Stack, engine: Engine, outcome: Outcome, progress: Progress) -> list[str]:

@@ -140,7 +140,7 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
     Raises:
         MaiaError: it is so; nothing was changed.
     """
-    from infra import health, major, recovery, releases
+    from infra import health, major, recovery, releases, schema
     from infra.cli import rollback
 
     say("looking at the parts")
@@ -154,6 +154,7 @@ def _refuse(stack: Stack, runs: Record, say: Say) -> None:
         raise MaiaError(f"not running or not healthy: {', '.join(ill)}", where=f"stack {stack.name}", mend=mend)
     rollback.possible(stack, releases.CURRENT)
     major.refuse(stack, runs)
+    schema.steps(stack.plan, stack.place, stack.home)  # raises where there is no way
     if recovery.PART not in runs.parts:
         mend = "enable it and run maia up: without a recovery point there is no upgrade; nothing was changed"
         raise MaiaError("disabled", where=f"maia:parts.{recovery.PART}", mend=mend)

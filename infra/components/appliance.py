@@ -11,12 +11,13 @@ from typing import TypedDict
 import pulumi
 import pulumi_docker as docker
 
-from infra import authority, credentials
+from infra import authority, credentials, schema
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
 from infra.components.files import Files, Folder
 from infra.components.host import Host
 from infra.components.part import CA, Context, Part
+from infra.components.schema import Schema
 from infra.components.store import Bucket, Policy, StoreLogin
 from infra.errors import MaiaError
 from infra.place import Place, There
@@ -32,8 +33,11 @@ def declare(plan: Plan, site: Site, at: Place, *, ahead: bool = False) -> None:
         ahead: declare its servers only.
 
     Raises:
-        MaiaError: an image is missing; nothing is declared then, so nothing is changed.
+        MaiaError: an image is missing, or the schema of the data cannot be brought to this release's; nothing is
+            declared then, so nothing is changed.
     """
+    for step in schema.steps(plan, at, at.home(site, plan.stack)) if plan.running and not ahead else ():
+        pulumi.log.info(f"schema: {step}")
     config = pulumi.Config("secrets")
     found = {name: config.require_secret(name) for name in (*plan.secrets, *authority.NAMES)}
     found |= {name: value for name in authority.OPTIONAL if (value := config.get_secret(name))}
@@ -114,6 +118,14 @@ class _Appliance:
             container = plan.container(name)
             needs = [*self.ground, *(self.parts[other].started for other in container.after), *self._provide(name)]
             self.parts[name] = Part(self.context, container, needs)
+        if plan.database:
+            Schema(
+                "schema",
+                socket=self._socket("postgres"),
+                database=plan.database,
+                at=at,
+                opts=self._options("postgres"),
+            )
 
     def _elsewhere(self, at: There, host: Host | None) -> docker.Provider:
         """What a stack on a server has beside its parts: that server's Docker, and a folder there of its own."""

@@ -24,12 +24,17 @@ SOCKET = ".s.PGSQL.5432"
 BUSY = "select 1 from pg_stat_activity where usename = %s and state <> 'idle'"
 
 
+def reached(at: Place, folder: str) -> str:
+    """The folder here of a socket that leads to Postgres's in ``folder`` there."""
+    return os.path.dirname(at.socket(f"{folder}/{SOCKET}"))
+
+
 @contextmanager
 def administer(
     socket: str, database: str = "postgres", *, at: Place = HERE
 ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A superuser connection; the socket's folder and peer authentication let only the machine's root in."""
-    host = os.path.dirname(at.socket(f"{socket}/{SOCKET}"))
+    host = reached(at, socket)
     with psycopg.connect(host=host, user="postgres", dbname=database, autocommit=True, connect_timeout=10) as link:
         yield link
 
@@ -110,12 +115,14 @@ def drop_login(props: Properties) -> None:
         link.execute(sql.SQL("drop role {}").format(sql.Identifier(props["login"])))
 
 
-class _Inside(Provider):
+class Inside(Provider):
+    """Something that the server holds."""
+
     def away(self, props: Properties) -> bool:
         return not place.of(props).call(machine.listens, f"{props['socket']}/{SOCKET}")
 
 
-class RoleProvider(_Inside):
+class RoleProvider(Inside):
     replaces = ("role", "database")
     ignores = ("socket",)
 
@@ -133,7 +140,7 @@ class RoleProvider(_Inside):
         """Nothing is removed: the role owns the data, and data outlives the part."""
 
 
-class LoginProvider(_Inside):
+class LoginProvider(Inside):
     replaces = ("login", "role")
     ignores = ("socket",)
     lingers = 2.0

@@ -18,6 +18,7 @@ from infra.plan import rules
 from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
 from infra.plan.hosts import Decided, servers
 from infra.plan.model import (
+    DATABASE,
     Absent,
     Acme,
     BackupPolicy,
@@ -41,6 +42,7 @@ from infra.plan.model import (
 from infra.plan.networks import grants, networks, slots
 
 __all__ = [
+    "DATABASE",
     "EXIT_PORT",
     "EXIT_PROXY",
     "Absent",
@@ -124,6 +126,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         on=config.on or "",
         acme=_acme(config),
         absent=absent,
+        database=DATABASE if config.database.enabled and "postgres" in by_name else "",
         reserve=config.care.reserve,
         backup=_backup(config),
         settings=config.model_dump(mode="json", exclude_unset=True, exclude={"running"}),

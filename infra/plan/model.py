@@ -23,6 +23,9 @@ from infra.catalog.model import (
     Zone,
 )
 
+DATABASE = "maia"
+"""The database of MAIA's data."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -294,6 +297,8 @@ class Plan:
     acme: Acme | None
     """Absent: the gateway serves the internal CA's certificate."""
     absent: tuple[Absent, ...]
+    database: str
+    """The database of MAIA's data; empty: there is none."""
     backup: BackupPolicy
     reserve: int
     """MiB of disk that must stay free for the databases to take writes; 0: whatever is left."""

@@ -17,6 +17,7 @@ RESERVED = frozenset(
     {
         *("admin", "default", "health", "administrators", "root"),
         *("none", "public", "template0", "template1"),
+        *("maia", "maia-owner", "maia-auditor", "anon", "authenticated", "service-role"),
         *("consoleadmin", "diagnostics", "readonly", "readwrite", "writeonly"),
     }
 )

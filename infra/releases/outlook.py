@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
-from infra import releases
+from infra import releases, schema
 from infra.images import store
 from infra.images.recipe import load_base
 from infra.releases import Record, difference, taking, tracker
@@ -27,6 +27,7 @@ def ahead(
         parts=difference.parts(runs, after),
         settings=difference.settings(releases.folder(stack.site, stack.name, runs), REPO),
         vulnerabilities=_known(known, runs.images, new),
+        schema=schema.steps(stack.plan, stack.place, stack.home),
     )
 
 

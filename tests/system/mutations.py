@@ -55,9 +55,9 @@ class World:
         """``config/…`` or ``secrets/…`` of a part, on this machine."""
         return self.site.files(self.stack.name) / part / path
 
-    def sql(self, *statements: str) -> None:
+    def sql(self, *statements: str, database: str = "postgres") -> None:
         socket = str(self.site.sockets(self.stack.name) / "postgres")
-        with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as link:
+        with psycopg.connect(host=socket, user="postgres", dbname=database, autocommit=True) as link:
             for statement in statements:
                 link.execute(statement.encode())
 
@@ -101,8 +101,8 @@ def undoing(do: Callable[[World], None], undo: Callable[[World], None]) -> Chang
     return change
 
 
-def sql(do: str, undo: str) -> Change:
-    return undoing(lambda world: world.sql(do), lambda world: world.sql(undo))
+def sql(do: str, undo: str, database: str = "postgres") -> Change:
+    return undoing(lambda world: world.sql(do, database=database), lambda world: world.sql(undo, database=database))
 
 
 def system(name: str, value: str) -> Change:

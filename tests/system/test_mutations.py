@@ -234,6 +234,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
             "fsync": "off",
             "full_page_writes": "off",
             "log_disconnections": "off",
+            "log_error_verbosity": "verbose",
             "log_parameter_max_length": "-1",
             "log_statement": "all",
             "max_parallel_maintenance_workers": "2",
@@ -273,8 +274,16 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
     ),
     "owners": ({"database[postgres-owners]"}, sql("create database open_to_all", "drop database open_to_all")),
     "schema": (
-        {"database[postgres-schema]", "database[postgres-owners]"},
-        sql("create database maia", "drop database maia"),
+        {"database[postgres-schema]"},
+        sql(
+            "alter table maia.session_notes no force row level security",
+            "alter table maia.session_notes force row level security",
+            database="maia",
+        ),
+    ),
+    "schema-login": (
+        {f"database[postgres-{rule}]" for rule in ("schema", "superusers", "logins")},
+        sql("alter role service_role login", "alter role service_role nologin"),
     ),
     "default-credentials": (
         {"database[postgres-logins]", "refusals[postgres-default-credentials]"},

@@ -27,7 +27,7 @@ from infra.images import debian, layer, recipe, store
 from infra.releases import version
 from tests.conftest import STORES, Appliance, small
 from tests.processes import kill_at
-from tests.releases import BROKEN, FIRST, checkout, edit, first, present
+from tests.releases import BROKEN, FIRST, NEXT, checkout, edit, first, present
 
 ROWS = 5000
 PAUSES = 2
@@ -77,6 +77,13 @@ class Upgraded:
 
     def rows(self) -> int:
         return int(self.sql("select count(*) from kept")[0][0])
+
+    def version(self) -> str:
+        """Of the schema, as the database has it."""
+        socket = str(self.appliance.site.sockets(self.appliance.name) / "postgres")
+        with psycopg.connect(host=socket, user="postgres", dbname="maia") as link:
+            (found,) = link.execute("select max(version) from maia_meta.applied_files").fetchone() or ("",)
+        return str(found)
 
     def containers(self) -> dict[str, tuple[str, str]]:
         """By name, id and when it was started."""
@@ -176,6 +183,7 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(made: Upgraded) -
     assert found["parts"] == ["gateway"]
     assert found["settings"] == {"maia:backup.days": ["7", "14"]}
     assert found["resources"]["create"] == 1, "the note"
+    assert found["schema"] == [f"version {NEXT}"]
     assert found["vulnerabilities"] is None
 
 
@@ -232,6 +240,7 @@ def test_an_upgrade_keeps_the_data_and_serves_and_so_does_the_way_back(made: Upg
     assert made.release() == version()
     assert made.images() != before
     assert made.note.exists()
+    assert made.version() == NEXT
     assert len(made.state()["points"]) > len(points)
     assert "changes: none" in made.maia(made.present, "up", "--skip-checks").stdout
     assert f"release {version()} runs, this is {FIRST}" in made.refused(made.first, "up")
@@ -246,6 +255,7 @@ def test_an_upgrade_keeps_the_data_and_serves_and_so_does_the_way_back(made: Upg
     assert made.release() == FIRST
     assert made.rows() == ROWS + 1
     assert not made.note.exists(), "what only the later release knows is gone"
+    assert made.version() == NEXT, "data stays as it is, and the former release serves with it"
     assert "changes: none" in made.maia(made.first, "up", "--skip-checks").stdout
     assert "no upgrade was made that could be undone" in made.refused(made.present, "rollback")
     made.sql("delete from kept where n = 0")

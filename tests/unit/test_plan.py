@@ -173,6 +173,13 @@ def test_a_disabled_part_is_absent_and_leaves_no_trace(planned: Planned) -> None
     assert "redis-exporter-redis" not in plan.secrets
 
 
+def test_the_database_of_maias_data_is_there_unless_it_is_disabled_or_there_is_no_postgres(planned: Planned) -> None:
+    without = {name: {"enabled": False} for name in ("postgres", "postgres-exporter", "backup")}
+    assert planned().database == "maia"
+    assert planned({"database": {"enabled": False}}).database == ""
+    assert planned({"parts": without}).database == ""
+
+
 def test_the_parts_that_the_owner_disabled_are_told_in_one_line(planned: Planned) -> None:
     quiet = {name: {"enabled": False} for name in ("exit", "alertmanager", "node-exporter")}
     told = planned({"parts": quiet}).absences()
@@ -189,6 +196,7 @@ def test_the_parts_that_the_owner_disabled_are_told_in_one_line(planned: Planned
         ({"egress": {"nobody": ["a.example:1"]}}, "maia:egress.nobody", "unknown part"),
         ({"apps": {"redis": APP}}, "maia:apps.redis", "belongs to the appliance"),
         ({"apps": {"admin": APP}}, "maia:apps.admin", "belongs to the appliance"),
+        ({"apps": {"service-role": APP}}, "maia:apps.service-role", "belongs to the appliance"),
         ({"apps": {"pg-web": APP}}, "maia:apps.pg-web", "belongs to the appliance"),
         ({"apps": {"web": APP, "web-migrate": APP}}, "maia:apps.web-migrate", "the migration of web"),
         ({"apps": {"web": APP, "web-candidate": APP}}, "maia:apps.web-candidate", "the candidate of web"),

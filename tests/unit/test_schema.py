@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import uuid
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.schema import documents, files, sealed
+from app.schema import documents, files, sealed, standing
+from infra.components.schema import SchemaProvider
 
 KEY, IDENTITY, PLACE = b"k" * 32, uuid.UUID(int=7), b"session_notes/content/1"
 
@@ -67,3 +69,22 @@ def test_it_does_not_open_elsewhere_or_with_another_key() -> None:
     for key, place in ((b"j" * 32, PLACE), (KEY, b"session_notes/content/2")):
         with pytest.raises(sealed.Unreadable):
             sealed.open_(key, made, place)
+
+
+def test_only_another_content_of_its_versions_is_a_change_of_the_database(tmp_path: Path) -> None:
+    versions = standing.digests(standing.present())
+    there = {"socket": str(tmp_path), "database": "maia", "bootstrap": "1", "versions": versions}
+
+    def changes(**other: object) -> bool | None:
+        return SchemaProvider().diff("maia", there, there | other).changes
+
+    assert not changes(socket="/elsewhere")
+    assert changes(versions=versions | {"9999": "0"})
+    assert changes(versions=dict.fromkeys(versions, "0"))
+    assert changes(bootstrap="2")
+
+
+def test_where_the_server_is_away_the_database_is_taken_to_be_there_and_is_never_removed(tmp_path: Path) -> None:
+    props = {"socket": str(tmp_path), "database": "maia", "versions": {"0001": "0"}}
+    assert SchemaProvider().read("maia", props).outs == props
+    SchemaProvider().delete("maia", props)

@@ -17,13 +17,15 @@ begin
         end if;
         execute format('comment on role %I is %L', wanted.name, wanted.about);
     end loop;
+    execute format('alter database %I owner to maia_owner', current_database());
     execute format('revoke all on database %I from public', current_database());
-    execute format('grant connect, temporary on database %I to maia_owner', current_database());
     execute format('grant connect on database %I to anon, authenticated, service_role', current_database());
     -- Statements on what the auditor is granted are logged by name of the table, never by their text: it may hold
     -- what is nobody's business.
     execute format('alter database %I set pgaudit.role = %L', current_database(), 'maia_auditor');
     execute format('alter database %I set pgaudit.log_statement = off', current_database());
+    -- Without it a search under row security stops early, and gives too few.
+    execute format('alter database %I set hnsw.iterative_scan = strict_order', current_database());
     -- Where clients of Supabase look for functions and types.
     execute format('alter database %I set search_path = "$user", public, extensions', current_database());
 end

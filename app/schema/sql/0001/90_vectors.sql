@@ -18,9 +18,11 @@ create table memory_embeddings (
     user_id uuid not null references users on delete cascade,
     model text not null default 'nomic-embed-text' check (model = 'nomic-embed-text') references embedding_models,
     embedding vector(768) not null,
+    digest digest not null,
     created_at timestamptz not null default now()
 );
 comment on table memory_embeddings is 'Memories by meaning.';
+comment on column memory_embeddings.digest is 'Of the text that it is of: where that is another one by now, it is embedded anew.';
 comment on column memory_embeddings.embedding is 'By nomic-embed-text, 768 dimensions, compared by cosine.';
 select pg_temp.own('memory_embeddings');
 select pg_temp.within('memory_embeddings', 'memory_id', 'memories');
@@ -31,9 +33,11 @@ create table memory_embeddings_1536 (
     user_id uuid not null references users on delete cascade,
     model text not null default 'text-embedding-3-small' check (model = 'text-embedding-3-small') references embedding_models,
     embedding vector(1536) not null,
+    digest digest not null,
     created_at timestamptz not null default now()
 );
 comment on table memory_embeddings_1536 is 'The same, by the model of 1536 dimensions.';
+comment on column memory_embeddings_1536.digest is 'Of the text that it is of: where that is another one by now, it is embedded anew.';
 comment on column memory_embeddings_1536.embedding is
     'By text-embedding-3-small, 1536 dimensions. Its index holds halves, which is a third of the size and as good.';
 select pg_temp.own('memory_embeddings_1536');
@@ -44,9 +48,11 @@ create index memory_embeddings_1536_hnsw on memory_embeddings_1536
 create table passage_embeddings (
     passage_id uuid primary key references wisdom_passages on delete cascade,
     model text not null default 'nomic-embed-text' check (model = 'nomic-embed-text') references embedding_models,
-    embedding vector(768) not null
+    embedding vector(768) not null,
+    digest digest not null
 );
 comment on table passage_embeddings is 'Passages of wisdom by meaning.';
+comment on column passage_embeddings.digest is 'Of the text that it is of: where that is another one by now, it is embedded anew.';
 comment on column passage_embeddings.embedding is 'By nomic-embed-text, 768 dimensions, compared by cosine.';
 select pg_temp.reference('passage_embeddings');
 create index passage_embeddings_hnsw on passage_embeddings using hnsw (embedding vector_cosine_ops);
@@ -54,9 +60,11 @@ create index passage_embeddings_hnsw on passage_embeddings using hnsw (embedding
 create table passage_embeddings_1536 (
     passage_id uuid primary key references wisdom_passages on delete cascade,
     model text not null default 'text-embedding-3-small' check (model = 'text-embedding-3-small') references embedding_models,
-    embedding vector(1536) not null
+    embedding vector(1536) not null,
+    digest digest not null
 );
 comment on table passage_embeddings_1536 is 'The same, by the model of 1536 dimensions.';
+comment on column passage_embeddings_1536.digest is 'Of the text that it is of: where that is another one by now, it is embedded anew.';
 comment on column passage_embeddings_1536.embedding is 'By text-embedding-3-small, 1536 dimensions; indexed as halves.';
 select pg_temp.reference('passage_embeddings_1536');
 create index passage_embeddings_1536_hnsw on passage_embeddings_1536
