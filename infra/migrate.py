@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from docker.errors import NotFound
 
+from app.migrate import journal
 from app.migrate import plan as planning
 from app.migrate import source as sources
+from app.migrate.copy import Copy
+from app.migrate.journal import Run, Told
 from app.migrate.plan import Plan
 from app.migrate.refused import Refused, told
 from app.migrate.scope import Selection
 from app.migrate.source import Source
-from infra import health, schema
+from infra import dumper, health, schema
 from infra.errors import MaiaError
 from infra.stack import Stack
 
@@ -41,6 +45,33 @@ def described(path: Path) -> Source:
     return sources.read(path)
 
 
+def copy(stack: Stack, source: Path, chosen: Selection, say: Callable[[str], None]) -> list[Told]:
+    """Copy everything, or go on where an earlier run was broken off.
+
+    Returns:
+        What became of each object.
+
+    Raises:
+        MaiaError: it cannot begin or go on; what was done stays, and the same command goes on from there.
+    """
+    socket = _socket(stack)
+    with translated():
+        dump = dumper.of(stack.plan.container(PART).image_id)
+        return Copy(described(source), partial(connect, socket), dump, chosen, room(stack), say).run()
+
+
+def state(stack: Stack) -> tuple[Run, tuple[int, int, int], list[Told]]:
+    """Where the migration stands: its run, parts and rows that are copied, what became of each object.
+
+    Raises:
+        MaiaError: none was begun.
+    """
+    with translated(), opened(stack) as link:
+        if (run := journal.run(link)) is None:
+            raise MaiaError("none was begun", where="migration", mend="maia migrate copy --source FILE")
+        return run, journal.progress(link), journal.outcomes(link)
+
+
 @contextmanager
 def opened(stack: Stack) -> Iterator[Link]:
     """The appliance's database, as superuser.
@@ -48,11 +79,15 @@ def opened(stack: Stack) -> Iterator[Link]:
     Raises:
         MaiaError: there is none yet.
     """
+    with connect(_socket(stack)) as link:
+        yield link
+
+
+def _socket(stack: Stack) -> str:
     socket = str(stack.site.sockets(stack.name) / PART)
     if not schema.exists(socket):
         raise MaiaError("there is none yet", where=f"database {schema.DATABASE}", mend="maia db migrate")
-    with connect(socket) as link:
-        yield link
+    return socket
 
 
 def connect(socket: str) -> Link:

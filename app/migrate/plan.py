@@ -22,7 +22,7 @@ Link = psycopg.Connection[tuple[Any, ...]]
 COPIED = 40e6
 INDEXED = 20e6
 COMPARED = 60e6
-"""Bytes a second that are copied, indexed and compared: of a small machine, so that it is rather less time than more."""
+"""Bytes a second that are copied, indexed and compared, on a small machine: it is rather less time than more."""
 EACH = 0.02
 """Seconds that an object takes, whatever its size."""
 PRESENT = """

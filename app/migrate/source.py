@@ -19,7 +19,10 @@ WORDS = {
     "connect_timeout", "target_session_attrs",
 }  # fmt: skip
 """What a description may say."""
-LIVELY = {"connect_timeout": "10", "keepalives_idle": "20", "keepalives_interval": "5", "keepalives_count": "4"}
+LIVELY = {
+    "connect_timeout": "10", "keepalives_idle": "20", "keepalives_interval": "5", "keepalives_count": "4",
+    "client_encoding": "UTF8",
+}  # fmt: skip
 """A network that was cut is noticed within a minute."""
 SESSION = """
 set session characteristics as transaction read only;

@@ -13,7 +13,7 @@ from app.migrate.scope import Selection
 from app.migrate.tables import Table
 
 Outcome = Literal["moved", "changed", "left"]
-TOLD: Mapping[Outcome, str] = {"moved": "moved", "changed": "moved with a change", "left": "not moved"}
+TOLD: Mapping[str, str] = {"moved": "moved", "changed": "moved with a change", "left": "not moved"}
 
 OUTSIDE = re.compile(r"\b(net\.http_\w+|http_(?:get|post)|vault\.\w+|cron\.\w+|pgmq\.\w+|graphql\.\w+|pgsodium\.\w+)")
 """Calls in the body of a function to what the appliance does not have."""

@@ -1,7 +1,7 @@
 """Move a project of Supabase to this appliance: planned, copied, verified.
 
 FILE holds one line, the connection string of the source, and is its owner's alone (chmod 600). `plan` changes nothing
-on either side.
+on either side, `copy` nothing at the source; broken off, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from infra.cli import common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.migrate.journal import Told
     from app.migrate.plan import Plan
     from app.migrate.scope import Selection
+    from infra.stack import Stack
 
 LARGEST = 10
 """How many tables are shown."""
@@ -25,23 +29,84 @@ LARGEST = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     plan = actions.add_parser("plan", help="what comes over, what changes, what stays and why; changes nothing")
-    for action in (plan,):
+    copy = actions.add_parser("copy", help="bring definitions and rows over, or go on with that")
+    status = actions.add_parser("status", help="where it stands, and what became of each object")
+    for action in (plan, copy):
         action.add_argument("--source", type=Path, metavar="FILE", required=True, help="describes the source")
         action.add_argument("--schema", action="append", default=[], metavar="NAME", help="only this one")
         action.add_argument("--table", action="append", default=[], metavar="SCHEMA.NAME", help="only this one")
+    for action in (plan, status):
         action.add_argument("--json", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
-    from infra import migrate
-    from infra.progress import Progress
-
     stack = common.started(args)
     if not stack.plan.has("postgres"):
         raise MaiaError("disabled", where="maia:parts.postgres", mend="enable it and run maia up")
+    match args.action:
+        case "plan":
+            return _plan(stack, args)
+        case "copy":
+            return _copy(stack, args)
+        case _:
+            return _status(stack, as_json=args.json)
+
+
+def _plan(stack: Stack, args: argparse.Namespace) -> int:
+    from infra import migrate
+    from infra.progress import Progress
+
     with Progress() as progress, progress.step("looking at both sides"):
         found = migrate.plan(stack, args.source, _selection(args))
     return _tell(found, as_json=args.json)
+
+
+def _copy(stack: Stack, args: argparse.Namespace) -> int:
+    from infra import migrate
+    from infra.progress import Progress
+
+    with common.locked(stack, "migrate copy"), Progress() as progress, progress.step("copy") as say:
+        found = migrate.copy(stack, args.source, _selection(args), say)
+    _outcomes(found)
+    return int(any(each.kind == "rows" and each.outcome == "left" for each in found))
+
+
+def _status(stack: Stack, *, as_json: bool) -> int:
+    from infra import migrate
+
+    run, (done, parts, rows), found = migrate.state(stack)
+    if as_json:
+        document = {
+            "id": run.id,
+            "source": run.source,
+            "state": run.state,
+            "began": run.began,
+            "copied": run.copied,
+            "parts": {"copied": done, "all": parts},
+            "rows": rows,
+            "objects": [vars(each) for each in found],
+        }
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+        return 0
+    _outcomes(found)
+    print(f"source:   {run.source}, since {run.began[:19]}")
+    print(f"state:    {run.state}; {done} of {parts} parts, {rows} rows")
+    return 0
+
+
+def _outcomes(found: Sequence[Told]) -> None:
+    """What is not simply moved, and how much of everything is."""
+    from collections import Counter
+
+    from rich.table import Table
+
+    told = Table("kind", "name", "outcome", "why", box=None, pad_edge=False)
+    for each in found:
+        if each.why or each.outcome not in ("", "moved"):
+            told.add_row(each.kind, each.name, each.words, each.why)
+    common.show(told)
+    counts = Counter(each.words for each in found)
+    print("objects:  " + ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())))
 
 
 def _selection(args: argparse.Namespace) -> Selection:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,21 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.migrate import plan, source
+from app.migrate import journal, plan, source
+from app.migrate.copy import Copy
+from app.migrate.journal import Told
 from app.migrate.plan import Plan
 from app.migrate.refused import Refused
 from app.migrate.scope import Selection
 from app.schema import migrate
+from infra import dumper
 from infra.migrate import connect
+from infra.site import REPO
 from tests.postgres import Server, server
+from tests.processes import kill_at
+from tests.supabase import compare
 from tests.supabase.project import DATABASE, PASSWORD, Project, project
+from tests.system.mutations import until
 
 Link = psycopg.Connection[tuple[Any, ...]]
 
@@ -133,3 +142,285 @@ def test_a_role_that_row_security_hides_rows_from_is_refused(
     finally:
         with supabase.platform() as link:
             link.execute(f"drop owned by reader; drop role reader; analyze auth.users -- {DATABASE}")
+
+
+# Copy
+
+
+@pytest.fixture(scope="module")
+def image(appliance: Server) -> str:
+    return str(appliance.container.attrs["Image"])
+
+
+def copier(
+    supabase: Project,
+    appliance: Server,
+    database: str,
+    image: str,
+    say: Callable[[str], None] = lambda _: None,
+    **more: Any,
+) -> Copy:
+    """A copy into one of the appliance's databases."""
+    found = source.read(more.pop("described", supabase.file))
+    to = partial(psycopg.connect, host=appliance.socket, user="postgres", dbname=database)
+    return Copy(found, to, dumper.of(image), more.pop("chosen", Selection()), None, say, **more)
+
+
+@pytest.fixture
+def fresh(appliance: Server) -> Iterator[str]:
+    """An appliance's database into which nothing was moved yet."""
+    appliance.drop("other")
+    appliance.create("other", template="bare")
+    yield "other"
+    appliance.drop("other")
+
+
+@pytest.fixture(scope="module")
+def moved(supabase: Project, appliance: Server, planned: Plan, image: str) -> list[Told]:
+    """What became of each object."""
+    return copier(supabase, appliance, "maia", image).run()
+
+
+def same_rows(supabase: Project, appliance: Server, database: str) -> list[str]:
+    """Tables that are not as they are at the source, of those that come over."""
+    with supabase.platform() as link:
+        there = compare.rows(link)
+    with appliance.connect(database) as link:
+        here = compare.rows(link)
+    stays = {"vault", "cron", "realtime", "supabase_migrations"}
+    return [
+        name for name, found in there.items()
+        if name.partition(".")[0] not in stays and name != "public.closed" and here.get(name) != found
+    ]  # fmt: skip
+
+
+def became(moved: list[Told], kind: str, name: str) -> tuple[str, str]:
+    found = [each for each in moved if (each.kind, each.name) == (kind, name)]
+    assert len(found) == 1, [each for each in moved if each.kind == kind]
+    return found[0].outcome, found[0].why
+
+
+def test_every_row_comes_over_bit_by_bit(supabase: Project, appliance: Server, moved: list[Told]) -> None:
+    assert same_rows(supabase, appliance, "maia") == []
+
+
+def test_every_definition_comes_over_but_for_what_is_named(
+    supabase: Project, appliance: Server, moved: list[Told]
+) -> None:
+    with supabase.platform() as link:
+        there = compare.shape(link)
+    with appliance.connect("maia") as link:
+        here = compare.shape(link)
+    gone = ("vault", "cron", "realtime", "supabase_migrations", "net", "supabase_functions", "extensions", "graphql")
+    stays = ("closed", "secret_names", *(f"'{name}'" for name in gone), *(f"{name}." for name in ("vault", "cron")),
+             "realtime.", "supabase_migrations.")  # fmt: skip
+    named = {"columns": 1, "constraints": 1, "indexes": 2, "triggers": 1, "functions": 4}
+    for kind in there:
+        lost = [row for row in there[kind] - here[kind] if not any(word in row for word in stays)]
+        assert len(lost) <= named.get(kind, 0), (kind, lost)
+
+
+def test_nothing_is_dropped_without_a_word(moved: list[Told]) -> None:
+    assert [each for each in moved if not each.outcome] == []
+    assert [each for each in moved if each.outcome != "moved" and not each.why] == []
+    assert became(moved, "fk constraint", "public.strays strays_parent_fkey")[0] == "changed"
+    assert "(parent)=(77) is not present" in became(moved, "fk constraint", "public.strays strays_parent_fkey")[1]
+    assert became(moved, "index", "public.doubled_id_key")[0] == "left"
+    assert "(id)=(2) is duplicated" in became(moved, "index", "public.doubled_id_key")[1]
+    assert became(moved, "index", "public.checked_plain") == ("left", "function shorten(text) does not exist")
+    assert became(moved, "table", "public.hooks")[0] == "changed"
+    assert became(moved, "trigger", "public.trapped hook")[0] == "left"
+    assert became(moved, "publication", "supabase_realtime")[0] == "left"
+
+
+def test_what_was_moved_works_and_belongs_to_nobody_who_logs_in(appliance: Server, moved: list[Told]) -> None:
+    with appliance.connect("maia") as link:
+        owners = link.execute(
+            "select distinct relowner::regrole::text from pg_class where relnamespace = 'public'::regnamespace"
+        ).fetchall()
+        assert owners == [("maia_project",)]
+        assert link.execute(
+            "select rolcanlogin, rolsuper, rolbypassrls from pg_roles where rolname = 'maia_project'"
+        ).fetchall() == [(False,) * 3]
+        user = link.execute("select id, email from auth.users order by id limit 1").fetchone()
+        assert user
+        link.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps({"sub": str(user[0])})])
+        link.execute("set local role authenticated")
+        assert link.execute("select id from public.profiles").fetchall() == [(user[0],)]
+        link.execute("reset role")
+        link.execute("insert into auth.users (id, is_sso_user, is_anonymous) values (gen_random_uuid(), false, true)")
+        assert link.execute("select count(*) from public.profiles").fetchone() == (401,), "the trigger works again"
+        assert link.execute(
+            "select count(*) from public.match_memories((select large from memories limit 1))"
+        ).fetchone() == (5,)
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            link.execute("insert into public.strays values (9, 99)")
+
+
+def test_a_second_copy_has_nothing_to_do_and_another_source_is_refused(
+    supabase: Project, appliance: Server, moved: list[Told], image: str, tmp_path: Path
+) -> None:
+    assert copier(supabase, appliance, "maia", image).run() == moved
+    other = supabase.describe(tmp_path / "source", dbname="postgres")
+    with pytest.raises(Refused, match="was begun from"):
+        copier(supabase, appliance, "maia", image, described=other).run()
+    with pytest.raises(Refused, match="other schemas or tables"):
+        copier(supabase, appliance, "maia", image, chosen=Selection.of(["public"])).run()
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "reading the definitions",
+        "type public.mood",
+        "policy",
+        "public.huge:",
+        "public.profiles:",
+        "index public.",
+        "fk constraint",
+        "statistics",
+    ],
+)
+def test_killed_anywhere_it_goes_on_and_everything_is_there(
+    supabase: Project, appliance: Server, fresh: str, image: str, at: str
+) -> None:
+    command = [sys.executable, "-m", "tests.supabase.mover", appliance.socket, fresh, str(supabase.file), image]
+    kill_at(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO), at)
+    until(lambda: idle(appliance, fresh), "the killed one's sessions end")
+    found = copier(supabase, appliance, fresh, image).run()
+    assert same_rows(supabase, appliance, fresh) == []
+    assert [each for each in found if not each.outcome] == []
+
+
+def idle(appliance: Server, database: str) -> bool:
+    with appliance.connect() as link:
+        query = "select count(*) from pg_stat_activity where datname = %s"
+        return link.execute(query, [database]).fetchone() == (0,)
+
+
+def test_what_was_written_between_a_kill_and_the_next_run_is_there(
+    supabase: Project, appliance: Server, fresh: str, image: str
+) -> None:
+    command = [sys.executable, "-m", "tests.supabase.mover", appliance.socket, fresh, str(supabase.file), image]
+    kill_at(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO), "public.memories:")
+    until(lambda: idle(appliance, fresh), "the killed one's sessions end")
+    with supabase.owner() as link:
+        link.execute("update public.huge set body = 'changed' where id = 3; delete from public.huge where id = 4")
+        link.execute(
+            "insert into public.nothing values (1, 'new'); update public.memories set body = 'other' where id = 5"
+        )
+    copier(supabase, appliance, fresh, image).run()
+    assert same_rows(supabase, appliance, fresh) == []
+
+
+def test_a_source_that_ends_its_connections_is_one_line_and_the_next_run_goes_on(
+    supabase: Project, appliance: Server, fresh: str, image: str
+) -> None:
+    def say(text: str) -> None:
+        if text.startswith("public.memories:"):
+            with supabase.platform() as link:
+                link.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'maia migrate'"
+                )
+
+    with pytest.raises(Refused, match="went away") as refused:
+        copier(supabase, appliance, fresh, image, say).run()
+    assert "\n" not in str(refused.value)
+    copier(supabase, appliance, fresh, image).run()
+    assert same_rows(supabase, appliance, fresh) == []
+
+
+def test_a_full_target_stops_the_copy_and_it_goes_on_when_there_is_room(
+    supabase: Project, appliance: Server, fresh: str, image: str
+) -> None:
+    filler, free = "/var/lib/postgresql/filler", "$(df --output=avail -B1 /var/lib/postgresql | tail -1)"
+
+    def say(text: str) -> None:
+        if text.startswith("1 of"):
+            appliance.container.exec_run(
+                [
+                    "sh",
+                    "-c",
+                    f"test -e {filler} || fallocate -l $(({free} - 6000000)) {filler}",
+                ],
+                user="root",
+            )
+
+    try:
+        with pytest.raises(Refused, match=r"No space left|disk full"):
+            copier(supabase, appliance, fresh, image, say).run()
+    finally:
+        appliance.container.exec_run(["rm", "-f", filler], user="root")
+    until(lambda: idle(appliance, fresh), "the broken off one's sessions end")
+    copier(supabase, appliance, fresh, image).run()
+    assert same_rows(supabase, appliance, fresh) == []
+
+
+def test_a_table_that_is_dropped_during_the_copy_is_named_and_the_others_come_over(
+    supabase: Project, appliance: Server, fresh: str, image: str
+) -> None:
+    with supabase.owner() as link:
+        link.execute("create table public.dropped (id int primary key); insert into public.dropped values (1)")
+
+        def say(text: str) -> None:
+            if "rows/s" in text:
+                link.execute("drop table if exists public.dropped")
+
+        found = copier(supabase, appliance, fresh, image, say, jobs=1).run()
+    outcome, why = became(found, "rows", "public.dropped")
+    assert outcome == "left"
+    assert "while it was copied" in why
+    assert same_rows(supabase, appliance, fresh) == []
+
+
+def test_bytes_that_are_no_utf8_are_named_by_table_and_key(
+    supabase: Project, appliance: Server, fresh: str, image: str, tmp_path: Path
+) -> None:
+    with supabase.owner() as link:
+        link.execute("create database latin encoding 'SQL_ASCII' template template0 locale 'C'")
+    described = supabase.describe(tmp_path / "source", dbname="latin")
+    try:
+        with psycopg.connect(described.read_text(), autocommit=True) as link:
+            link.execute(
+                "create table broken (id int primary key, said bytea); create table whole (id int primary key)"
+            )
+            link.execute(
+                "insert into broken select n, 'fine' from generate_series(1, 20) n; insert into whole values (1)"
+            )
+            link.execute("alter table broken alter said type text using convert_from(said, 'SQL_ASCII')")
+            link.execute(rb"update broken set said = E'caf\xe9' where id = 7")
+        found = copier(supabase, appliance, fresh, image, described=described).run()
+    finally:
+        with supabase.platform("postgres") as link:
+            link.execute("drop database latin with (force)")
+    outcome, why = became(found, "rows", "public.broken")
+    assert outcome == "left"
+    assert "invalid byte sequence" in why
+    assert "id = 7" in why
+    with appliance.connect(fresh) as link:
+        assert link.execute("select (select count(*) from broken), (select count(*) from whole)").fetchone() == (0, 1)
+
+
+def test_a_part_of_it_comes_over_alone(supabase: Project, appliance: Server, fresh: str, image: str) -> None:
+    chosen = Selection.of(["auth"], ["public.profiles", "public.kinds"])
+    copier(supabase, appliance, fresh, image, chosen=chosen).run()
+    with appliance.connect(fresh) as link:
+        here = compare.rows(link)
+    assert {name for name in here if name.startswith("public.")} == {"public.profiles", "public.kinds"}
+    with supabase.platform() as link:
+        there = compare.rows(link)
+    assert all(there[name] == found for name, found in here.items())
+
+
+def test_two_migrations_at_once_and_a_target_that_is_not_empty_are_refused(
+    supabase: Project, appliance: Server, fresh: str, image: str
+) -> None:
+    with appliance.connect(fresh) as link:
+        link.execute("create table public.here (id int)")
+        link.commit()
+        with pytest.raises(Refused, match=r"is not empty: public\.here"):
+            copier(supabase, appliance, fresh, image).run()
+        link.execute("select pg_advisory_lock(%s)", [journal.LOCK])
+        with pytest.raises(Refused, match="another migration is at work"):
+            copier(supabase, appliance, fresh, image).run()
+        assert link.execute("select to_regclass('maia_migrate.run')").fetchone() == (None,)
