@@ -17,6 +17,7 @@ PLACE = Path("/dev/shm")
 """In memory: the file with the password is never written to a disk."""
 PASSWORD = "/run/source/password"  # noqa: S105 - its place
 ROOTS = "/run/source/roots.pem"
+WRITTEN = "/run/source/dump.sql"
 OWNER = 701
 
 
@@ -30,9 +31,10 @@ def of(image: str) -> Callable[[Source, Sequence[str]], str]:
         with tempfile.TemporaryDirectory(dir=PLACE, prefix="maia-") as folder:
             given = _written(Path(folder), source)
             try:
-                out = docker.from_env(timeout=None).containers.run(  # type: ignore[arg-type]  # it may take long
+                docker.from_env(timeout=None).containers.run(  # type: ignore[arg-type]  # it may take long
                     image,
-                    [*words, "--dbname", source.conninfo(passfile=PASSWORD, **given)],
+                    # Into a file: what comes through Docker's log is cut short when the container ends early.
+                    [*words, f"--file={WRITTEN}", "--dbname", source.conninfo(passfile=PASSWORD, **given)],
                     entrypoint=["pg_dump"],
                     user=f"{OWNER}:{OWNER}",
                     network_mode="host",
@@ -40,13 +42,13 @@ def of(image: str) -> Callable[[Source, Sequence[str]], str]:
                     cap_drop=["ALL"],
                     security_opt=["no-new-privileges:true"],
                     pids_limit=16,
-                    volumes=[f"{folder}:{Path(PASSWORD).parent}:ro"],
+                    volumes=[f"{folder}:{Path(PASSWORD).parent}"],
                     remove=True,
                 )
             except ContainerError as error:
                 lines = [line for line in _text(error).splitlines() if "error:" in line]
                 raise Refused(" ".join(lines[-2:]) or "ended without a word", "pg_dump", source.name) from None
-        return bytes(out).decode()
+            return (Path(folder) / Path(WRITTEN).name).read_text()
 
     return dump
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from docker.errors import NotFound
 
-from app.migrate import journal
+from app.migrate import journal, report
 from app.migrate import plan as planning
 from app.migrate import source as sources
+from app.migrate import verify as comparing
 from app.migrate.copy import Copy
 from app.migrate.journal import Run, Told
 from app.migrate.plan import Plan
 from app.migrate.refused import Refused, told
 from app.migrate.scope import Selection
 from app.migrate.source import Source
-from infra import dumper, health, schema
+from app.migrate.verify import Result
+from infra import atomic, dumper, health, schema, signature
 from infra.errors import MaiaError
 from infra.stack import Stack
 
@@ -58,6 +62,31 @@ def copy(stack: Stack, source: Path, chosen: Selection, say: Callable[[str], Non
     with translated():
         dump = dumper.of(stack.plan.container(PART).image_id)
         return Copy(described(source), partial(connect, socket), dump, chosen, room(stack), say).run()
+
+
+def verify(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[str], None]) -> tuple[Result, Path]:
+    """Compare both sides, and leave a signed report.
+
+    Returns:
+        What was found, and the report; its page lies beside it.
+
+    Raises:
+        MaiaError: nothing was copied yet, or a side is gone.
+    """
+    socket = _socket(stack)
+    with translated():
+        found = comparing.verify(described(source), partial(connect, socket), say)
+    return found, written(found, stack.site.evidence(stack.name) / "migration", key)
+
+
+def written(found: Result, folder: Path, key: Ed25519PrivateKey) -> Path:
+    """The report as a page, and as a signed document that vouches for the page."""
+    document = found.document()
+    page = report.page(document).encode()
+    path = folder / f"{document['id']}.json"
+    signature.sign(path, {**document, "page_sha256": hashlib.sha256(page).hexdigest()}, key)
+    atomic.write(path.with_suffix(".html"), page)
+    return path
 
 
 def state(stack: Stack) -> tuple[Run, tuple[int, int, int], list[Told]]:

@@ -21,6 +21,7 @@ HEAD = re.compile(
     r"-- Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*?); Owner: .*\n(?:-- Data Pos: \d+\n)?--\n",
     re.MULTILINE,
 )
+END = "\n-- PostgreSQL database dump complete\n"
 BEFORE = frozenset(
     {
         "SCHEMA", "EXTENSION", "COLLATION", "TYPE", "DOMAIN", "SHELL TYPE", "FUNCTION", "PROCEDURE", "AGGREGATE",
@@ -82,8 +83,8 @@ def take_apart(text: str) -> list[Entry]:
             )
         )
     numbers = [entry.number for entry in found]
-    if not found or len(set(numbers)) != len(numbers):
-        raise Refused("its output cannot be read", "pg_dump", "this is a fault of maia's own")
+    if END not in text or not found or len(set(numbers)) != len(numbers):
+        raise Refused("its output is not whole", "pg_dump", "this is a fault of maia's own")
     return found
 
 

@@ -28,9 +28,9 @@ class Moment:
     lsn: str
 
 
-def split(table: Table, part: int = PART) -> list[Part]:
+def split(table: Table) -> list[Part]:
     """A table in parts, by its pages; the last one is open, for pages that are added meanwhile."""
-    count = max(1, min(table.pages, -(-table.size // part)))
+    count = max(1, min(table.pages, -(-table.size // PART)))
     edges = [table.pages * number // count for number in range(count)]
     return [
         Part(table.oid, number, first, past)

@@ -174,6 +174,12 @@ def missing(link: Link) -> list[Part]:
     return [Part(*row) for row in rows]
 
 
+def wanted(link: Link, oid: int) -> bool:
+    """Whether no other part of the table has failed; until the transaction ends, none can."""
+    query = "select fault from maia_migrate.tables where oid = %s for share"
+    return link.execute(query, [oid]).fetchone() == ("",)
+
+
 def copied(link: Link, part: Part, snapshot: str, rows: int) -> None:
     link.execute(
         "update maia_migrate.parts set snapshot = %s, rows = %s where oid = %s and number = %s",
@@ -194,9 +200,9 @@ def stale(link: Link, snapshot: str) -> list[int]:
 def anew(link: Link, oid: int, table: sql.Composable, fault: str = "") -> None:
     """Forget the rows of a table, to copy it again; with a fault, not to copy it any more. In one transaction."""
     with link.transaction():
-        link.execute(sql.SQL("truncate only {}").format(table))
-        link.execute("update maia_migrate.parts set snapshot = null, rows = null where oid = %s", [oid])
         link.execute("update maia_migrate.tables set fault = %s where oid = %s", [fault, oid])
+        link.execute("update maia_migrate.parts set snapshot = null, rows = null where oid = %s", [oid])
+        link.execute(sql.SQL("truncate only {}").format(table))
 
 
 def progress(link: Link) -> tuple[int, int, int]:

@@ -106,16 +106,15 @@ class Rows:
                 future.result()
 
     def _part(self, source: Link, target: Link, moment: Moment, table: Table, part: Part) -> None:
-        if target.execute("select fault from maia_migrate.tables where oid = %s", [table.oid]).fetchone() != ("",):
-            return
         reading, reached = True, flow.Reached()
         try:
             flow.join(source, moment)
             reading = False
             with target.transaction():
-                with acting(target):
-                    flow.copy(source, target, table, part, reached)
-                journal.copied(target, part, moment.state, reached.rows)
+                if journal.wanted(target, table.oid):
+                    with acting(target):
+                        flow.copy(source, target, table, part, reached)
+                    journal.copied(target, part, moment.state, reached.rows)
             source.execute("rollback")
             self._tell(table, reached.rows)
         except psycopg.Error as error:

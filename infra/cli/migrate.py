@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     plan = actions.add_parser("plan", help="what comes over, what changes, what stays and why; changes nothing")
     copy = actions.add_parser("copy", help="bring definitions and rows over, or go on with that")
+    verify = actions.add_parser("verify", help="compare every row and definition, with a signed report")
+    verify.add_argument("--source", type=Path, metavar="FILE", required=True, help="describes the source")
     status = actions.add_parser("status", help="where it stands, and what became of each object")
     for action in (plan, copy):
         action.add_argument("--source", type=Path, metavar="FILE", required=True, help="describes the source")
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
             return _plan(stack, args)
         case "copy":
             return _copy(stack, args)
+        case "verify":
+            return _verify(stack, args.source)
         case _:
             return _status(stack, as_json=args.json)
 
@@ -69,6 +73,30 @@ def _copy(stack: Stack, args: argparse.Namespace) -> int:
         found = migrate.copy(stack, args.source, _selection(args), say)
     _outcomes(found)
     return int(any(each.kind == "rows" and each.outcome == "left" for each in found))
+
+
+def _verify(stack: Stack, source: Path) -> int:
+    from infra import migrate
+    from infra.progress import Progress
+
+    with Progress() as progress:
+        with progress.step("engine") as say:
+            key = common.signing(stack, common.engine(stack, say).secrets())
+        with progress.step("verify") as say:
+            found, path = migrate.verify(stack, source, key, say)
+    for table in found.differing:
+        for row in table.rows:
+            what = f"differs in {', '.join(row.columns)}" if row.columns else f"is on {row.where}"
+            print(f"differs:  {table.name} {row.name} {what}")
+    for each in found.unexplained:
+        print(f"differs:  {each.kind} {each.name} is {each.what}")
+    same = sum(table.same for table in found.tables)
+    rows = sum(table.there.rows for table in found.tables)
+    print(f"compared: {same} of {len(found.tables)} tables are the same, {rows} rows")
+    if found.differing and not found.untouched:
+        print("note:     the source was written to since it was copied; differences may be just that")
+    print(f"report:   {path.with_suffix('.html')}; signed: {path.name}")
+    return int(not found.same)
 
 
 def _status(stack: Stack, *, as_json: bool) -> int:

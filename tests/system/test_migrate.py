@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,16 +13,18 @@ from typing import Any
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from app.migrate import journal, plan, source
+from app.migrate import flow, journal, plan, shape, source, verify
 from app.migrate.copy import Copy
 from app.migrate.journal import Told
 from app.migrate.plan import Plan
 from app.migrate.refused import Refused
 from app.migrate.scope import Selection
+from app.migrate.verify import Result
 from app.schema import migrate
-from infra import dumper
-from infra.migrate import connect
+from infra import dumper, signature
+from infra.migrate import connect, written
 from infra.site import REPO
 from tests.postgres import Server, server
 from tests.processes import kill_at
@@ -401,6 +404,36 @@ def test_bytes_that_are_no_utf8_are_named_by_table_and_key(
         assert link.execute("select (select count(*) from broken), (select count(*) from whole)").fetchone() == (0, 1)
 
 
+def test_tables_come_in_many_parts_and_one_that_fails_is_left_empty(
+    supabase: Project, appliance: Server, fresh: str, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "PART", 1 << 14)
+    with (
+        supabase.platform() as link
+    ):  # a row that the check of the target refuses, as its function says otherwise there
+        link.execute("create table public.parted (id int primary key, note text, constraint short check (note <> ''))")
+        link.execute("insert into public.parted select n, repeat('x', 500) from generate_series(1, 2000) n")
+        link.execute("alter table public.parted owner to postgres; analyze public.parted")
+        link.execute(
+            "alter table public.parted drop constraint short; update public.parted set note = '' where id = 1500"
+        )
+        link.execute("alter table public.parted add constraint short check (note <> '') not valid")
+        link.execute("update pg_constraint set convalidated = true where conname = 'short'")
+    try:
+        found = copier(supabase, appliance, fresh, image).run()
+        assert same_rows(supabase, appliance, fresh) == ["public.parted"]
+    finally:
+        with supabase.platform() as link:
+            link.execute("drop table public.parted")
+    outcome, why = became(found, "rows", "public.parted")
+    assert outcome == "left"
+    assert "short" in why and "id = 1500" in why
+    with appliance.connect(fresh) as link:
+        assert link.execute("select count(*) from public.parted").fetchone() == (0,)
+        parts = link.execute("select count(*), max(n) from (select count(*) n from maia_migrate.parts group by oid) p")
+        assert (parts.fetchone() or (0, 0))[1] > 20
+
+
 def test_a_part_of_it_comes_over_alone(supabase: Project, appliance: Server, fresh: str, image: str) -> None:
     chosen = Selection.of(["auth"], ["public.profiles", "public.kinds"])
     copier(supabase, appliance, fresh, image, chosen=chosen).run()
@@ -424,3 +457,121 @@ def test_two_migrations_at_once_and_a_target_that_is_not_empty_are_refused(
         with pytest.raises(Refused, match="another migration is at work"):
             copier(supabase, appliance, fresh, image).run()
         assert link.execute("select to_regclass('maia_migrate.run')").fetchone() == (None,)
+
+
+# Verify
+
+
+@pytest.fixture
+def verified(supabase: Project, appliance: Server, moved: list[Told]) -> Callable[[], Result]:
+    """Compares, as often as it is called."""
+    to = partial(psycopg.connect, host=appliance.socket, user="postgres", dbname="maia")
+    return lambda: verify.verify(source.read(supabase.file), to, lambda _: None)
+
+
+def test_what_was_copied_is_found_the_same_and_what_was_not_is_explained(verified: Callable[[], Result]) -> None:
+    found = verified()
+    assert found.differing == []
+    assert found.unexplained == []
+    assert len(found.tables) > 130
+    explained = {each.name: each.why for each in found.definitions}
+    assert "is duplicated" in explained["public.doubled_id_key"]
+    assert explained["public.hooks"].startswith("moved with a change")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("update public.huge set body = 'x' where id = 3", ("public.huge", "(id) = (3)", "both", ("body",))),
+        ("delete from public.kinds where id = 9", ("public.kinds", "(id) = (9)", "the source alone", ())),
+        ("insert into public.worn (id) values (999)", ("public.worn", "(id) = (999)", "the target alone", ())),
+        ("insert into public.logs values ('line 1', '2026-01-01')",
+         ("public.logs", "a row with the hash", "the target alone", ())),
+        ("update public.memories set tiny = null where id = 1", ("public.memories", "(id) = (1)", "both", ("tiny",))),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_another_is_named_with_its_columns_and_without_its_values(
+    appliance: Server, verified: Callable[[], Result], change: str, told: tuple[Any, ...]
+) -> None:
+    table, name, where, columns = told
+    with appliance.connect("maia") as link:
+        link.execute(f"create table maia_migrate.kept as table {table}".encode())
+    with appliance.connect("maia") as link:
+        link.execute("set session_replication_role = replica")
+        link.execute(change.encode())
+    try:
+        found = verified()
+        assert [each.name for each in found.differing] == [table]
+        assert len(found.differing[0].rows) == 1
+        row = found.differing[0].rows[0]
+        assert row.name.startswith(name)
+        assert (row.where, row.columns) == (where, columns)
+    finally:
+        restore(appliance, table)
+
+
+def restore(appliance: Server, table: str) -> None:
+    """The rows as they were."""
+    with appliance.connect("maia") as link:
+        link.execute("set session_replication_role = replica")
+        columns = link.execute(
+            """select string_agg(quote_ident(attname), ', ') from pg_attribute
+               where attrelid = %s::regclass and attnum > 0 and not attisdropped and attgenerated = ''""",
+            [table],
+        ).fetchone()
+        assert columns
+        link.execute(f"delete from {table}".encode())
+        names = columns[0]
+        again = f"insert into {table} ({names}) overriding system value select {names} from maia_migrate.kept"
+        link.execute(again.encode())
+        link.execute("drop table maia_migrate.kept")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "name"),
+    [
+        ("drop policy dialect_three on public.profiles", "policy", "public.profiles dialect_three"),
+        ("alter table public.profiles disable row level security", "row security", "public.profiles"),
+        ("drop index public.memories_large", "index", "public.memories_large"),
+        ("alter table public.slots alter room type bigint", "column", "public.slots"),
+        ("alter table public.ring_b drop constraint ring_b_a_fkey", "constraint", "public.ring_b ring_b_a_fkey"),
+        ("alter sequence public.numbers increment by 7", "sequence", "public.numbers"),
+        ("alter table public.trapped enable trigger switched_off", "trigger", "public.trapped switched_off"),
+        ("create or replace view public.people as select id, nick, ''::varchar(255) as email from profiles",
+         "view", "public.people"),
+    ],
+)  # fmt: skip
+def test_a_definition_that_is_another_is_named(
+    appliance: Server, moved: list[Told], change: str, kind: str, name: str, supabase: Project
+) -> None:
+    with appliance.connect("maia") as link:
+        link.execute("set search_path = pg_catalog")
+        with source.read(supabase.file).connect() as there:
+            there.execute("set search_path = pg_catalog")
+            wanted = shape.read(there, ["public"])
+        link.execute("set search_path = public")
+        link.execute(change.encode())
+        link.execute("set search_path = pg_catalog")
+        found = shape.compare(wanted, shape.read(link, ["public"]), moved)
+        link.rollback()
+    assert [(each.kind, each.name) for each in found if not each.why] == [(kind, name)]
+
+
+def test_the_report_is_signed_with_its_page_and_holds_no_value_of_a_row(
+    verified: Callable[[], Result], tmp_path: Path
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    path = written(verified(), tmp_path, key)
+    document = signature.verify(path, key.public_key())
+    page = path.with_suffix(".html").read_bytes()
+    assert document["page_sha256"] == hashlib.sha256(page).hexdigest()
+    assert document["same"] is True
+    assert document["counts"]["tables"] == document["counts"]["tables_same"]
+    for value in (b"person1@example.org", b"note number", PASSWORD.encode(), b"of the source alone"):
+        assert value not in page + path.read_bytes()
+
+
+def test_what_is_not_copied_yet_is_not_verified(supabase: Project, appliance: Server, fresh: str) -> None:
+    to = partial(psycopg.connect, host=appliance.socket, user="postgres", dbname=fresh)
+    with pytest.raises(Refused, match="is not copied yet"):
+        verify.verify(source.read(supabase.file), to, lambda _: None)

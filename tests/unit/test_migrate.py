@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.migrate import preflight, scope, source, verdicts
+from app.migrate import dump, flow, pieces, preflight, scope, source, verdicts
 from app.migrate.inventory import Function, Inventory, Thing
 from app.migrate.refused import Refused
 from app.migrate.scope import Selection
@@ -138,3 +138,86 @@ def test_only_what_was_asked_for_is_taken() -> None:
     assert chosen.takes("auth", "users") and chosen.takes("public", "notes") and chosen.schema("public")
     assert not chosen.takes("public", "others")
     assert not chosen.schema("storage")
+
+
+DUMP = """--
+-- PostgreSQL database dump
+--
+
+SET row_security = off;
+
+--
+-- TOC entry 215 (class 1259 OID 16386)
+-- Name: notes; Type: TABLE; Schema: public; Owner: postgres
+-- Data Pos: 0
+--
+
+CREATE TABLE public.notes (
+    id integer DEFAULT net.number() NOT NULL,
+    at public.vector(3)
+);
+
+
+--
+-- TOC entry 3400 (class 0 OID 0)
+-- Dependencies: 215
+-- Name: TABLE notes; Type: ACL; Schema: public; Owner: postgres
+-- Data Pos: 0
+--
+
+GRANT ALL ON TABLE public.notes TO anon;
+SET SESSION AUTHORIZATION supabase_admin;
+GRANT SELECT ON TABLE public.notes TO "reporting team" WITH GRANT OPTION;
+RESET SESSION AUTHORIZATION;
+GRANT ALL ON TABLE public.notes TO backup;
+
+
+-- Completed on 2026-11-23 17:36:55 UTC
+
+--
+-- PostgreSQL database dump complete
+--
+
+"""
+
+
+def test_a_dump_is_taken_apart_by_object() -> None:
+    table, grants = dump.take_apart(DUMP)
+    assert (table.kind, table.label, table.key, table.early) == ("TABLE", "public.notes", (1259, 16386), True)
+    assert table.text.startswith("CREATE TABLE") and table.text.endswith(");")
+    assert (grants.kind, grants.needs, grants.early) == ("ACL", (215,), False)
+    assert "Completed" not in grants.text
+
+
+@pytest.mark.parametrize("cut", [len(DUMP) // 2, len(DUMP) - 60])
+def test_half_a_dump_is_refused(cut: int) -> None:
+    with pytest.raises(Refused, match="not whole"):
+        dump.take_apart(DUMP[:cut])
+
+
+def test_pieces_lose_what_stays_and_say_so() -> None:
+    rules = pieces.Rules({}, TARGET, Selection(), [("public", "vector", "extensions")], {16386: ["net.number()"]})
+    table, grants = pieces.judge(dump.take_apart(DUMP), rules)
+    assert "id integer NOT NULL" in table.entry.text
+    assert "at extensions.vector(3)" in table.entry.text
+    assert table.change and "extensions instead of public" in table.why
+    assert len(grants.entry.text.splitlines()) == 2
+    assert "SESSION" not in grants.entry.text
+    assert (grants.change, grants.why) == (True, "without what backup might do")
+    assert pieces.grantees([grants]) == {"anon", "reporting team"}
+
+
+def test_what_is_said_of_an_object_that_stays_stays_too() -> None:
+    left = verdicts.Verdict("table", "public.notes", "left", "not asked for", "public", (1259, 16386))
+    judged = pieces.judge(dump.take_apart(DUMP), pieces.Rules({left.key: left}, TARGET, Selection()))
+    assert [(each.outcome, each.why) for each in judged] == [("left", "not asked for")] * 2
+
+
+@pytest.mark.parametrize(
+    ("pages", "size", "parts"), [(0, 0, 1), (1, 900 << 20, 1), (1000, 8 << 20, 1), (99, 640 << 20, 10)]
+)
+def test_a_table_is_split_without_a_gap_and_open_at_its_end(pages: int, size: int, parts: int) -> None:
+    made = flow.split(replace(TABLE, pages=pages, size=size))
+    assert len(made) == parts
+    assert made[0].first == 0 and made[-1].past is None
+    assert [part.past for part in made[:-1]] == [part.first for part in made[1:]]
