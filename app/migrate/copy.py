@@ -95,7 +95,11 @@ class Copy:
             made.target, self.chosen, target.members(link, made.found), defaults,
         )  # fmt: skip
         judged = pieces.judge(entries, rules)
-        beside = [each for each in made.verdicts if each.key == (0, 0) or self._unseen(each.key, entries)]
+        seen = {entry.key for entry in entries}
+        # What is moved and has no piece of its own is said in the piece of its table.
+        beside = [
+            each for each in made.verdicts if each.key == (0, 0) or (each.key not in seen and each.outcome != "moved")
+        ]
         with link.transaction():
             journal.begin(
                 link, self.source.name, self.chosen, made.document(), _path(made.found), judged, beside,
@@ -104,18 +108,12 @@ class Copy:
             journal.owner(link)
             wanted = {role for roles in made.found.policies.values() for role in roles if role != "public"}
             target.roles(link, {role for role in wanted | pieces.grantees(judged) if not pieces.NOBODYS.match(role)})
-            for schema in ("public", "auth", "extensions"):
-                link.execute(
-                    sql.SQL("grant usage, create on schema {} to {}").format(
-                        sql.Identifier(schema), sql.Identifier(scope.OWNER)
-                    )
-                )
+            owner = sql.Identifier(scope.OWNER)
+            link.execute(sql.SQL("grant usage, create on schema public, auth to {}").format(owner))
+            link.execute(sql.SQL("grant usage on schema extensions to {}").format(owner))
         found = journal.run(link)
         assert found
         return found
-
-    def _unseen(self, key: tuple[int, int], entries: Sequence[Entry]) -> bool:
-        return all(entry.key != key for entry in entries)
 
     def _read(self, made: Plan) -> tuple[list[Entry], dict[int, list[str]]]:
         with self.source.connect() as holder:

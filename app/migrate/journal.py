@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,14 +224,6 @@ def outcomes(link: Link) -> list[Told]:
            order by 1, 2"""
     )
     return [Told(*row) for row in rows]
-
-
-def plan(link: Link) -> dict[str, Any]:
-    """The plan as it was when the migration began."""
-    row = link.execute("select plan from maia_migrate.run").fetchone()
-    assert row
-    found: dict[str, Any] = row[0] if isinstance(row[0], dict) else json.loads(row[0])
-    return found
 
 
 def owner(link: Link) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-SERVED = ("auth", "storage")
-"""Schemas whose tables services of the appliance go on with."""
 PLATFORM = {
     "cron": "jobs are the platform's scheduler's; each is named in the plan, to be made anew",
     "dbdev": "of the platform",

@@ -55,7 +55,6 @@ class Table:
     hidden: bool
     """Row security would keep rows from the role that asks."""
     secured: bool
-    partition: bool
     key: tuple[str, ...]
     columns: tuple[Column, ...]
 

@@ -4,7 +4,7 @@ select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistenc
   coalesce(pg_relation_size(c.oid), 0), coalesce(pg_table_size(c.oid), 0), coalesce(pg_indexes_size(c.oid), 0),
   (pg_relation_size(c.oid) / current_setting('block_size')::int)::bigint,
   case when c.relkind = 'f' then true else has_table_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') end,
-  row_security_active(c.oid), c.relrowsecurity, c.relispartition,
+  row_security_active(c.oid), c.relrowsecurity,
   coalesce((select array_agg(a.attname::text order by k.n)
     from pg_index i, unnest(i.indkey::int2[]) with ordinality k (attnum, n)
     join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum

@@ -32,7 +32,6 @@ class Verdict:
     name: str
     outcome: Outcome
     why: str = ""
-    schema: str = ""
     key: tuple[int, int] = (0, 0)
 
 
@@ -56,10 +55,7 @@ class Target:
 def decide(found: Inventory, target: Target, chosen: Selection) -> list[Verdict]:
     """For everything in the inventory, settings and roles too."""
     court = _Court(found, target, chosen)
-    verdicts = [
-        Verdict(thing.kind, thing.name, *court.judge(thing), schema=thing.schema, key=thing.key)
-        for thing in found.things
-    ]
+    verdicts = [Verdict(thing.kind, thing.name, *court.judge(thing), key=thing.key) for thing in found.things]
     return [*verdicts, *court.beside()]
 
 
@@ -176,16 +172,3 @@ def _remarks(function: Function) -> Iterable[str]:
         yield f"calls {', '.join(outside)}, which is not here"
     if function.definer and not function.pinned:
         yield "runs as its owner and does not say where names are looked up (search_path)"
-
-
-def roles_wanted(found: Inventory, verdicts: Iterable[Verdict]) -> list[str]:
-    """Roles that policies name and that must be made."""
-    return sorted(
-        {
-            role
-            for each in verdicts
-            if each.kind == "policy" and each.outcome == "changed"
-            for role in found.policies.get(each.key[1], [])
-            if role != "public"
-        }
-    )

@@ -271,17 +271,20 @@ def test_a_second_copy_has_nothing_to_do_and_another_source_is_refused(
         copier(supabase, appliance, "maia", image, chosen=Selection.of(["public"])).run()
 
 
+LONG = pytest.mark.long
+
+
 @pytest.mark.parametrize(
     "at",
     [
         "reading the definitions",
-        "type public.mood",
-        "policy",
-        "public.huge:",
+        pytest.param("type public.mood", marks=LONG),
+        pytest.param("public.huge:", marks=LONG),
         "public.profiles:",
-        "index public.",
+        pytest.param("index public.", marks=LONG),
         "fk constraint",
-        "statistics",
+        pytest.param("policy", marks=LONG),
+        pytest.param("statistics", marks=LONG),
     ],
 )
 def test_killed_anywhere_it_goes_on_and_everything_is_there(
@@ -305,15 +308,20 @@ def test_what_was_written_between_a_kill_and_the_next_run_is_there(
     supabase: Project, appliance: Server, fresh: str, image: str
 ) -> None:
     command = [sys.executable, "-m", "tests.supabase.mover", appliance.socket, fresh, str(supabase.file), image]
-    kill_at(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO), "public.memories:")
-    until(lambda: idle(appliance, fresh), "the killed one's sessions end")
     with supabase.owner() as link:
-        link.execute("update public.huge set body = 'changed' where id = 3; delete from public.huge where id = 4")
-        link.execute(
-            "insert into public.nothing values (1, 'new'); update public.memories set body = 'other' where id = 5"
-        )
-    copier(supabase, appliance, fresh, image).run()
-    assert same_rows(supabase, appliance, fresh) == []
+        link.execute("create table public.moving (id int primary key, body text); create table public.other (id int)")
+        link.execute("insert into public.moving select n, repeat(md5(n::text), 100) from generate_series(1, 5000) n")
+        try:
+            kill_at(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO), "public.moving:")
+            until(lambda: idle(appliance, fresh), "the killed one's sessions end")
+            link.execute(
+                "update public.moving set body = 'changed' where id = 3; delete from public.moving where id = 4"
+            )
+            link.execute("insert into public.other values (1), (1)")
+            copier(supabase, appliance, fresh, image).run()
+            assert same_rows(supabase, appliance, fresh) == []
+        finally:
+            link.execute("drop table public.moving, public.other")
 
 
 def test_a_source_that_ends_its_connections_is_one_line_and_the_next_run_goes_on(

@@ -16,7 +16,7 @@ from app.migrate.tables import Column, Table
 from app.migrate.verdicts import Target
 
 TABLE = Table(
-    1, "public", "notes", "r", "p", 10, 8192, 8192, 8192, 1, True, False, True, False, ("id",),
+    1, "public", "notes", "r", "p", 10, 8192, 8192, 8192, 1, True, False, True, ("id",),
     (Column("id", False, True),),
 )  # fmt: skip
 EMPTY = Inventory(
@@ -208,7 +208,7 @@ def test_pieces_lose_what_stays_and_say_so() -> None:
 
 
 def test_what_is_said_of_an_object_that_stays_stays_too() -> None:
-    left = verdicts.Verdict("table", "public.notes", "left", "not asked for", "public", (1259, 16386))
+    left = verdicts.Verdict("table", "public.notes", "left", "not asked for", (1259, 16386))
     judged = pieces.judge(dump.take_apart(DUMP), pieces.Rules({left.key: left}, TARGET, Selection()))
     assert [(each.outcome, each.why) for each in judged] == [("left", "not asked for")] * 2
 
