@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -23,9 +24,10 @@ from app.migrate.refused import Refused
 from app.migrate.scope import Selection
 from app.migrate.verify import Result
 from app.schema import migrate
-from infra import dumper, signature
+from infra import cli, dumper, signature
+from infra.cli import common
 from infra.migrate import connect, written
-from infra.site import REPO
+from infra.site import REPO, Site
 from tests.postgres import Server, server
 from tests.processes import kill_at
 from tests.supabase import compare
@@ -583,3 +585,40 @@ def test_what_is_not_copied_yet_is_not_verified(supabase: Project, appliance: Se
     to = partial(psycopg.connect, host=appliance.socket, user="postgres", dbname=fresh)
     with pytest.raises(Refused, match="is not copied yet"):
         verify.verify(source.read(supabase.file), to, lambda _: None)
+
+
+# The verbs
+
+
+@pytest.fixture
+def maia(
+    appliance: Server, moved: list[Told], image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """The verb on a stack that is no more than this Postgres and a site folder."""
+    part = SimpleNamespace(image_id=image, mounts=())
+    plan = SimpleNamespace(has=lambda name: True, container=lambda name: part)
+    stack = SimpleNamespace(name="moving", site=Site(tmp_path / "site"), plan=plan)
+    (stack.site.sockets("moving")).mkdir(parents=True)
+    (stack.site.sockets("moving") / "postgres").symlink_to(appliance.socket)
+    monkeypatch.setattr(common, "started", lambda args: stack)
+    secrets = {signature.SECRET: "a secret of the stack's"}
+    monkeypatch.setattr(common, "engine", lambda stack, say: SimpleNamespace(secrets=lambda: secrets))
+    return lambda *words: cli.main(["migrate", *words])
+
+
+def test_the_plan_is_told_and_a_target_that_is_not_empty_is_refused(
+    maia: Callable[..., int], supabase: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(supabase.file)
+    assert maia("plan", "--source", file) == 1
+    said = capsys.readouterr().out
+    assert "refused:  target: is not empty" in said
+    assert "public.broken_sql()" in said
+
+
+def test_a_fault_is_one_line(maia: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert maia("plan", "--source", str(tmp_path / "absent")) == 1
+    assert maia("plan", "--source", "x", "--table", "nameless") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert f"maia: {tmp_path}/absent: No such file or directory (name a file of one line)" in lines
+    assert "maia: --table: 'nameless' is no table (name it as SCHEMA.NAME)" in lines
