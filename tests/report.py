@@ -42,7 +42,7 @@ class Report:
             self._long.add(name)
         if report.failed:
             self._outcome[name] = "failed"
-            self._why[name] = str(report.longrepr).strip().splitlines()[-1]
+            self._why[name] = str(report.longrepr).strip().splitlines()[-1].rpartition("/site-packages/")[2]
         elif report.skipped:
             self._outcome.setdefault(name, "skipped")
             self._why.setdefault(name, str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "")

@@ -49,16 +49,16 @@ def prepare() -> None:
         flock(lock, LOCK_EX)
         lock.seek(0)
         there, noted = (ARCHIVE / "postgres" / "archive" / STANZA / "archive.info").exists(), lock.read()
-        cluster = _cluster()
-        if there and noted == cluster:
+        now = cluster()
+        if there and noted == now:
             return
         pgbackrest("stanza-upgrade" if there else "stanza-create")
         lock.truncate(0)
-        lock.write(cluster)
+        lock.write(now)
         lock.flush()
 
 
-def _cluster() -> str:
+def cluster() -> str:
     """What tells the cluster from any other one: its version, and the identifier that its control file begins with."""
     identifier = (POSTGRES / "global" / "pg_control").read_bytes()[:8]
     return f"{(POSTGRES / 'PG_VERSION').read_text().strip()} {identifier.hex()}"

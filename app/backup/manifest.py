@@ -17,7 +17,7 @@ from app.backup.command import Failed
 from app.backup.digest import Table
 from app.backup.places import MANIFESTS, POINT
 
-VERSION = 2
+VERSION = 3
 TAG = "point"
 
 
@@ -37,6 +37,8 @@ class Postgres:
     restore_point: str
     lsn: str
     timeline: int
+    cluster: str
+    """What tells the cluster from any other one."""
     next_transaction: int
     fenced: bool
     size: int
@@ -106,7 +108,7 @@ class Manifest:
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where the cut is in the WAL: a later point has a higher one, whatever the clock said."""
+        """Where the cut is in the WAL: a later point of that cluster has a higher one, whatever the clock said."""
         high, low = self.postgres.lsn.split("/")
         return self.postgres.timeline, int(high, 16) << 32 | int(low, 16)
 
@@ -123,7 +125,7 @@ class Manifest:
         data = json.loads(text)
         if data["version"] > VERSION:
             raise Failed(f"the point {data['id']} has format {data['version']}, this release reads up to {VERSION}")
-        postgres = data["postgres"]
+        postgres = {"cluster": ""} | data["postgres"]
         databases = {
             name: Database(
                 tables={table: Table(**found) for table, found in each["tables"].items()}, sequences=each["sequences"]
@@ -167,7 +169,15 @@ def points() -> list[Manifest]:
     for path in MANIFESTS.glob("*.json"):
         if path.stem not in known.values():
             path.unlink()
-    return sorted((_read(snapshot) for snapshot in known.values()), key=lambda each: each.place)
+    return ordered([_read(snapshot) for snapshot in known.values()])
+
+
+def ordered(found: Sequence[Manifest]) -> list[Manifest]:
+    """The oldest first: those of one cluster by their WAL, and clusters, which have none in common, by the clock."""
+    newest: dict[str, str] = {}
+    for each in found:
+        newest[each.postgres.cluster] = max(newest.get(each.postgres.cluster, ""), each.moment)
+    return sorted(found, key=lambda each: (newest[each.postgres.cluster], *each.place))
 
 
 def jumped(known: Sequence[Manifest], oldest: datetime) -> bool:

@@ -116,6 +116,7 @@ def make(settings: Settings, say: Say, kind: Kind | None = None) -> Manifest:
             restore_point=cut.name,
             lsn=cut.lsn,
             timeline=cut.timeline,
+            cluster=archive.cluster(),
             next_transaction=cut.next_transaction,
             fenced=cut.fenced,
             size=base.size,

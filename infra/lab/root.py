@@ -28,6 +28,9 @@ HOOKS = (
     'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap',
 )
 
+BOOTSTRAP = ("env", "--unset=PYTHONPYCACHEPREFIX", "mmdebstrap")
+"""Packages whose installation runs Python would fill a folder of ours there with its bytecode."""
+
 
 def ensure(client: docker.DockerClient, release: str, say: Callable[[str], None]) -> str:
     """The reference of the release's root as an image of Docker, made if it must be."""
@@ -62,7 +65,7 @@ def _home() -> Path:
 def _key(release: str) -> str:
     """Of all that decides what is in it."""
     mirror = debian.mirror(SUITES[release], None)
-    parts = (SUITES[release], PACKAGES, HOOKS, mirror.lines, debian.architecture())
+    parts = (SUITES[release], BOOTSTRAP, PACKAGES, HOOKS, mirror.lines, debian.architecture())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
@@ -71,7 +74,7 @@ def _bootstrap(release: str, mirror: debian.Mirror, path: Path, say: Callable[[s
     build.require()
     with scratch.folder(path.parent / "work", sandbox.remove) as work:
         command = [
-            "mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=tar", "--components=main",
+            *BOOTSTRAP, "--verbose", "--mode=root", "--variant=minbase", "--format=tar", "--components=main",
             f"--keyring={debian.KEYRING}", *(f"--include={package}" for package in PACKAGES),
             *(f"--aptopt={option}" for option in (*debian.BOUNDS, *debian.CHOICES)), "--dpkgopt=force-unsafe-io",
             *(f"--customize-hook={hook}" for hook in HOOKS),

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -116,13 +116,11 @@ def outside_names(world: World) -> Iterator[None]:
 
 
 def _deny_all_names(server: socket.socket) -> None:
-    while True:
-        try:
+    with suppress(OSError):  # it was closed
+        while True:
             query, peer = server.recvfrom(512)
-        except OSError:
-            return
-        # NXDOMAIN, with the query's own number and question.
-        server.sendto(query[:2] + struct.pack(">H", 0x8183) + query[4:], peer)
+            # NXDOMAIN, with the query's own number and question.
+            server.sendto(query[:2] + struct.pack(">H", 0x8183) + query[4:], peer)
 
 
 def joins(zone: str, part: str) -> Change:

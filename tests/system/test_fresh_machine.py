@@ -5,6 +5,7 @@ What takes an hour to compile comes from this machine's cache, with the compiler
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     server = lab.up(name, lambda text: None, release=release, volumes=volumes)
     made = Fresh(lab, name, release, server)
     script = (
-        "mkdir -p ~/.cache && ln -sfn /srv/cache ~/.cache/maia"
+        "mkdir ~/.cache && ln -s /srv/cache ~/.cache/maia"
         " && { [ ! -d /usr/local/go ] || ln -s /usr/local/go/bin/go /usr/local/bin/; }"
         " && export DEBIAN_FRONTEND=noninteractive && apt-get update -q"
         " && apt-get install -qy --no-install-recommends git && git clone -q /srv/maia ~/maia"
@@ -90,13 +91,13 @@ def test_one_command_makes_a_bare_machine_an_appliance_that_has_verified_itself(
     assert fresh.root("command -v docker dockerd mmdebstrap pip").returncode != 0
     said = fresh.maia("up")
     assert " failed" not in said
-    assert " passed in " in said
+    assert re.search(r"^checks:  \d+ passed(, \d+ skipped)? in ", said, re.MULTILINE)
     assert fresh.root("docker version --format '{{.Server.Version}}'").stdout.startswith(VERSIONS[fresh.release])
 
 
 def test_a_second_up_changes_nothing_and_the_clone_is_clean(fresh: Fresh) -> None:
     assert "changes: none\n" in fresh.maia("up")
-    assert fresh.maia("doctor") == "nothing is wrong\n"
+    assert fresh.maia("doctor").startswith("nothing is wrong\n")
     assert fresh.root("git status --porcelain").stdout == ""
 
 

@@ -89,6 +89,7 @@ def test_a_host_is_debian_with_systemd_as_an_installer_leaves_it(server: ssh.Ser
     assert 'VERSION_ID="13"' in server.run("cat", "/etc/os-release").stdout
     assert server.run("sh", "-c", "command -v docker dockerd git").stdout == ""
     assert server.run("sudo", "id", "-u").stdout == "0\n"
+    assert set(server.run("sudo", "ls", "-A", "/root").stdout.split()) <= {".bashrc", ".config", ".profile", ".ssh"}
 
 
 def test_a_host_lets_in_one_key_of_one_user_and_no_password(server: ssh.Server, lab: Lab, tmp_path: Path) -> None:

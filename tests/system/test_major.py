@@ -283,6 +283,8 @@ def test_a_point_made_afterwards_is_restored_and_the_way_back_stays(made: Carrie
         done = made.maia(made.present, "restore", "latest", check=False)
     assert "compared: every table is what the point's manifest says" in done.stdout, done.stderr
     assert made.sql("select n from later") == [(1,)]
+    assert made.sql("select count(*) from kept.scratch") == [(0,)], "no point holds what is not in the WAL"
+    made.sql("insert into kept.scratch select generate_series(1, 10)")
     assert made.look() == made.before
     assert made.clusters() == {"data": str(MAJOR), former.VERSION: former.VERSION}
     made.sql("drop table later")

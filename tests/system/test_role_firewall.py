@@ -217,6 +217,7 @@ def test_rules_are_there_after_a_restart_before_anything_listens(host: Target) -
     docker.from_env().containers.get(_server(host).name).restart()
     until(lambda: _open(host, 22), "ssh answers")
     until(lambda: _open(host, PUBLISHED), "the published port answers")
+    until(lambda: host.sh("docker ps --quiet || true").count("\n") == 3, "Docker has started its containers")
     assert not _open(host, UNNAMED)
     order = host.sh("systemctl show --property=ActiveState,Before maia-firewall.service")
     assert "ActiveState=active" in order

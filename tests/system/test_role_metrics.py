@@ -140,6 +140,6 @@ def test_debian_12_takes_it_too(tmp_path: Path) -> None:
         older = Target(lab.up("role-metrics-12", quiet, release="12"))
         assert older.apply("metrics")
         assert older.apply("metrics") == []
-        until(lambda: "maia_reboot_wanted" in _scraped(older), "it answers")
+        until(lambda: _listens(older) and "maia_reboot_wanted" in _scraped(older), "it answers")
     finally:
         lab.down(quiet)

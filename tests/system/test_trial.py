@@ -6,14 +6,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import docker
 import httpx
 import pytest
-from docker.errors import NotFound
+from docker.errors import APIError
 
 from infra.images import build
 from infra.images import store as images
@@ -137,13 +137,11 @@ def watching(rollout: Rollout) -> Iterator[list[dict[str, Any]]]:
 
     def look() -> None:
         client = docker.from_env()
-        while not over.is_set() and not seen:
-            try:
+        while not seen and not over.wait(0.05):
+            with suppress(APIError):  # not there yet, or just being made
                 found = client.containers.get(rollout.tried)
-            except NotFound:
-                continue
-            if found.status == "running":
-                seen.append(found.attrs)
+                if found.status == "running":
+                    seen.append(found.attrs)
 
     thread = threading.Thread(target=look)
     thread.start()

@@ -70,6 +70,7 @@ def made() -> Manifest:
             restore_point="20260301T120000Z",
             lsn="0/1",
             timeline=1,
+            cluster="17 a",
             next_transaction=7,
             fenced=True,
             size=10,
@@ -85,6 +86,16 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
     point = made()
     assert Manifest.parse(json.dumps(point.data())) == point
     assert (point.size, point.added) == (15, 6)
+
+
+def test_points_are_in_order_of_their_wal_and_those_of_another_cluster_by_the_clock() -> None:
+    def point(name: str, cluster: str, lsn: str, hour: int) -> Manifest:
+        postgres = dataclasses.replace(made().postgres, cluster=cluster, lsn=lsn)
+        return dataclasses.replace(made(), id=name, moment=NOON.replace(hour=hour).isoformat(), postgres=postgres)
+
+    former = [point("1", "15 a", "0/9", 4), point("2", "15 a", "1/0", 3)]  # the clock was set back between them
+    later = [point("3", "17 b", "0/1", 5), point("4", "17 b", "0/2", 6)]
+    assert [each.id for each in manifest.ordered([*later[::-1], *former[::-1]])] == ["1", "2", "3", "4"]
 
 
 def test_a_manifest_of_a_later_release_is_refused() -> None:

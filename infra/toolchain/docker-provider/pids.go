@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -68,8 +67,9 @@ func setPids(ctx context.Context, d *schema.ResourceData, meta any, limit int) e
 	limited := container.UpdateConfig{Resources: container.Resources{PidsLimit: &most}}
 	for try := 1; ; try++ {
 		_, err = docker.ContainerUpdate(ctx, d.Id(), limited)
-		// One that has just stopped is refused until Docker has taken note of it; what made it stop is not ours to tell.
-		if err == nil || try == tries || !strings.Contains(err.Error(), "stopped container") {
+		// One that has just stopped is refused, in several ways, until Docker has taken note of it; what made it stop is
+		// not ours to tell.
+		if err == nil || try == tries {
 			break
 		}
 		time.Sleep(pause)
