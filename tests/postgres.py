@@ -50,6 +50,13 @@ class Server:
     container: Container
     socket: str
 
+    @property
+    def address(self) -> str:
+        """Its address on the network it was given."""
+        self.container.reload()
+        networks = self.container.attrs["NetworkSettings"]["Networks"]
+        return str(next(iter(networks.values()))["IPAddress"])
+
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
         """As superuser."""
         return psycopg.connect(host=self.socket, user="postgres", dbname=database, **options)
@@ -67,26 +74,46 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, name: str) -> Iterator[Server]:
-    """Start it from the image as it is built now; ``folder`` holds its socket, so its path must be short."""
+def server(
+    folder: Path,
+    name: str,
+    *,
+    settings: str = "",
+    access: str = "",
+    network: str = "none",
+    map_to: str = "postgres",
+    room: str = "1g",
+    image: str = "",
+) -> Iterator[Server]:
+    """Start it from the image as it is built now; ``folder`` holds its socket, so its path must be short.
+
+    Args:
+        settings: more of them, which come after its own.
+        access: more lines of pg_hba.conf.
+        network: of Docker, for a server that is reached by its address too.
+        map_to: another role as whom this machine's root may come through the socket.
+        room: how much its data may grow to.
+        image: another one.
+    """
     config, socket = folder / "config", folder / "run"
     for made in (config, socket):
         made.mkdir()
         shutil.chown(made, OWNER, OWNER)
     folder.chmod(0o755)
-    (config / "postgresql.conf").write_text(SETTINGS)
-    (config / "pg_hba.conf").write_text("local all postgres peer map=machine\n")
-    (config / "pg_ident.conf").write_text("machine root postgres\nmachine postgres postgres\n")
+    (config / "postgresql.conf").write_text(SETTINGS + settings)
+    (config / "pg_hba.conf").write_text(f"local all all peer map=machine\n{access}")
+    own = "".join(f"machine root {role}\n" for role in sorted({"postgres", "installer", map_to}))
+    (config / "pg_ident.conf").write_text(f"{own}machine postgres postgres\n")
     client = docker.from_env()
     for left in client.containers.list(all=True, filters={"name": f"^{name}$"}):
         left.remove(force=True, v=True)
     started = client.containers.run(
-        _image(client),
+        image or _image(client),
         detach=True,
         name=name,
-        network_mode="none",
+        network_mode=network,
         shm_size="256m",
-        tmpfs={"/var/lib/postgresql": f"uid={OWNER},gid={OWNER},mode=0750,size=1g"},
+        tmpfs={"/var/lib/postgresql": f"uid={OWNER},gid={OWNER},mode=0750,size={room}"},
         volumes=[f"{config}:/etc/maia:ro", f"{socket}:/run/postgresql"],
     )
     found = Server(started, str(socket))

@@ -1,0 +1,1 @@
+"""The move off Supabase: planned, copied, verified."""

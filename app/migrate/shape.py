@@ -1,0 +1,60 @@
+"""Definitions of both sides compared, each difference with the reason that the copy gave for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from app.migrate.journal import Told
+
+SHAPE = (Path(__file__).parent / "shape.sql").read_text()
+
+
+@dataclass(frozen=True)
+class Piece:
+    kind: str
+    object: str
+    """What a dump names it by."""
+    name: str
+    """Its own; of an index, the table's."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    kind: str
+    name: str
+    what: str
+    """``missing`` or ``another``"""
+    why: str
+    """What became of it in the copy; empty where that does not explain it."""
+
+
+def read(link: psycopg.Connection[Any], schemas: Sequence[str]) -> dict[Piece, str]:
+    """Every definition; the session's search_path must be pg_catalog alone."""
+    rows = link.execute(SHAPE.encode(), {"schemas": list(schemas)})
+    return {Piece(kind, label, name): text for kind, _, label, name, text in rows}
+
+
+def compare(there: Mapping[Piece, str], here: Mapping[Piece, str], told: Sequence[Told]) -> list[Difference]:
+    """What the source has and the target has not, or has otherwise."""
+    reasons: dict[str, str] = {}
+    for each in told:
+        if each.outcome != "moved":
+            reasons.setdefault(each.name, f"{each.words}: {each.why}")
+    found = []
+    for piece, text in there.items():
+        if here.get(piece) == text:
+            continue
+        what = "another" if piece in here else "missing"
+        found.append(Difference(piece.kind, f"{piece.object}", what, _reason(piece, reasons)))
+    return sorted(found, key=lambda each: (bool(each.why), each.kind, each.name))
+
+
+def _reason(piece: Piece, reasons: Mapping[str, str]) -> str:
+    """Of the object itself, or of the table that it is of."""
+    table = piece.name if piece.kind == "index" else piece.object.removesuffix(f" {piece.name}")
+    return reasons.get(piece.object) or reasons.get(table, "")

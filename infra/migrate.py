@@ -1,0 +1,143 @@
+"""The move off Supabase from the machine's side: both ends, the disk, and Postgres's own programs in a container."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from docker.errors import NotFound
+
+from app.migrate import journal, report
+from app.migrate import plan as planning
+from app.migrate import source as sources
+from app.migrate import verify as comparing
+from app.migrate.copy import Copy
+from app.migrate.journal import Run, Told
+from app.migrate.plan import Plan
+from app.migrate.refused import Refused, told
+from app.migrate.scope import Selection
+from app.migrate.source import Source
+from app.migrate.verify import Result
+from infra import atomic, dumper, health, schema, signature
+from infra.errors import MaiaError
+from infra.stack import Stack
+
+Link = psycopg.Connection[tuple[Any, ...]]
+
+PART = "postgres"
+DATA = "/var/lib/postgresql"
+
+
+def plan(stack: Stack, source: Path, chosen: Selection) -> Plan:
+    """What a migration would do; changes nothing.
+
+    Raises:
+        MaiaError: one of the two databases cannot be read.
+    """
+    with translated(), opened(stack) as target:
+        return planning.make(described(source), target, chosen, room(stack))
+
+
+def described(path: Path) -> Source:
+    return sources.read(path)
+
+
+def copy(stack: Stack, source: Path, chosen: Selection, say: Callable[[str], None]) -> list[Told]:
+    """Copy everything, or go on where an earlier run was broken off.
+
+    Returns:
+        What became of each object.
+
+    Raises:
+        MaiaError: it cannot begin or go on; what was done stays, and the same command goes on from there.
+    """
+    socket = _socket(stack)
+    with translated():
+        dump = dumper.of(stack.plan.container(PART).image_id)
+        return Copy(described(source), partial(connect, socket), dump, chosen, room(stack), say).run()
+
+
+def verify(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[str], None]) -> tuple[Result, Path]:
+    """Compare both sides, and leave a signed report.
+
+    Returns:
+        What was found, and the report; its page lies beside it.
+
+    Raises:
+        MaiaError: nothing was copied yet, or a side is gone.
+    """
+    socket = _socket(stack)
+    with translated():
+        found = comparing.verify(described(source), partial(connect, socket), say)
+    return found, written(found, stack.site.evidence(stack.name) / "migration", key)
+
+
+def written(found: Result, folder: Path, key: Ed25519PrivateKey) -> Path:
+    """The report as a page, and as a signed document that vouches for the page."""
+    document = found.document()
+    page = report.page(document).encode()
+    path = folder / f"{document['id']}.json"
+    signature.sign(path, {**document, "page_sha256": hashlib.sha256(page).hexdigest()}, key)
+    atomic.write(path.with_suffix(".html"), page)
+    return path
+
+
+def state(stack: Stack) -> tuple[Run, tuple[int, int, int], list[Told]]:
+    """Where the migration stands: its run, parts and rows that are copied, what became of each object.
+
+    Raises:
+        MaiaError: none was begun.
+    """
+    with translated(), opened(stack) as link:
+        if (run := journal.run(link)) is None:
+            raise MaiaError("none was begun", where="migration", mend="maia migrate copy --source FILE")
+        return run, journal.progress(link), journal.outcomes(link)
+
+
+@contextmanager
+def opened(stack: Stack) -> Iterator[Link]:
+    """The appliance's database, as superuser.
+
+    Raises:
+        MaiaError: there is none yet.
+    """
+    with connect(_socket(stack)) as link:
+        yield link
+
+
+def _socket(stack: Stack) -> str:
+    socket = str(stack.site.sockets(stack.name) / PART)
+    if not schema.exists(socket):
+        raise MaiaError("there is none yet", where=f"database {schema.DATABASE}", mend="maia db migrate")
+    return socket
+
+
+def connect(socket: str) -> Link:
+    return psycopg.connect(host=socket, user="postgres", dbname=schema.DATABASE, connect_timeout=10, autocommit=True)
+
+
+def room(stack: Stack) -> int | None:
+    """Bytes that are free where the target's data lies; none where that cannot be told."""
+    name = next((mount.volume for mount in stack.plan.container(PART).mounts if mount.path == DATA), "")
+    try:
+        return shutil.disk_usage(health.client().volumes.get(name).attrs["Mountpoint"]).free
+    except (NotFound, OSError):
+        return None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What the migration refuses, as the one line that a person reads."""
+    try:
+        yield
+    except Refused as refused:
+        raise MaiaError(refused.what, where=refused.where, mend=refused.mend) from None
+    except psycopg.Error as error:
+        raise MaiaError(told(error), where="postgres", mend="maia doctor") from None
