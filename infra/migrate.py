@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,8 +24,9 @@ from app.migrate.refused import Refused, told
 from app.migrate.scope import Selection
 from app.migrate.source import Source
 from app.migrate.verify import Result
-from infra import atomic, dumper, health, schema, signature
+from infra import atomic, dumper, machine, schema, signature
 from infra.errors import MaiaError
+from infra.plan import DATABASE
 from infra.stack import Stack
 
 Link = psycopg.Connection[tuple[Any, ...]]
@@ -113,21 +113,21 @@ def opened(stack: Stack) -> Iterator[Link]:
 
 
 def _socket(stack: Stack) -> str:
-    socket = str(stack.site.sockets(stack.name) / PART)
+    socket = stack.postgres
     if not schema.exists(socket):
-        raise MaiaError("there is none yet", where=f"database {schema.DATABASE}", mend="maia db migrate")
+        raise MaiaError("there is none yet", where=f"database {DATABASE}", mend="maia up")
     return socket
 
 
 def connect(socket: str) -> Link:
-    return psycopg.connect(host=socket, user="postgres", dbname=schema.DATABASE, connect_timeout=10, autocommit=True)
+    return psycopg.connect(host=socket, user="postgres", dbname=DATABASE, connect_timeout=10, autocommit=True)
 
 
 def room(stack: Stack) -> int | None:
     """Bytes that are free where the target's data lies; none where that cannot be told."""
     name = next((mount.volume for mount in stack.plan.container(PART).mounts if mount.path == DATA), "")
     try:
-        return shutil.disk_usage(health.client().volumes.get(name).attrs["Mountpoint"]).free
+        return stack.place.call(machine.free, stack.place.docker().volumes.get(name).attrs["Mountpoint"]) * 2**20
     except (NotFound, OSError):
         return None
 
