@@ -55,6 +55,16 @@ class Site:
         """The private key that servers let in, mode 0600; the public one lies beside it."""
         return self.root / "ssh" / "id_ed25519"
 
+    @property
+    def next_key(self) -> Path:
+        """There while the key is exchanged: the one that is to come."""
+        return self.root / "ssh" / "next"
+
+    @property
+    def former_key(self) -> Path:
+        """There while the key is exchanged: the one that servers may still let in."""
+        return self.root / "ssh" / "former"
+
     def known(self, stack: str, host: str) -> Path:
         """The key by which a server is known, as it was pinned on first contact."""
         return self.root / "ssh" / stack / f"{host}.known"

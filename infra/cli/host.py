@@ -1,4 +1,8 @@
-"""List, add, replace, drain, trust or remove the servers of the stack."""
+"""List, add, replace, drain, upgrade, trust or remove the servers of the stack; exchange the key that opens them.
+
+`rotate` is for the servers of every stack: they share the site's key. `offboard` takes an administrator out of every
+server's list; the next up puts that person out there.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     replace.add_argument("address", metavar="ADDRESS", nargs="?", help="where it is, if that is new")
     drain = actions.add_parser("drain", help="stop the stack's containers on it, until the next up")
     drain.add_argument("name", metavar="NAME")
+    upgrade = actions.add_parser("upgrade", help="bring its packages to what its mirror has today")
+    upgrade.add_argument("names", metavar="NAME", nargs="*", help="all of them, one after another, where none is named")
+    upgrade.add_argument(
+        "--restart", action="store_true", help="restart it where something wants that, and wait for it"
+    )
+    actions.add_parser("rotate", help="exchange the site's key on the servers of all stacks")
+    offboard = actions.add_parser("offboard", help="an administrator leaves: out of every server's list")
+    offboard.add_argument("who", metavar="WHO", help="the login name")
     trust = actions.add_parser("trust", help="accept the key that it shows now in the place of the pinned one")
     trust.add_argument("name", metavar="NAME")
     trust.add_argument("--yes", metavar="FINGERPRINT", help="the new key's, instead of typing yes")
@@ -40,9 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     stack = dataclasses.replace(common.selected(args), ahead=True)  # it is for servers that cannot be asked, too
-    actions = {"add": _add, "replace": _replace, "drain": _drain, "trust": _trust, "remove": _remove}
+    actions = {
+        "add": _add,
+        "replace": _replace,
+        "drain": _drain,
+        "upgrade": _upgrade,
+        "offboard": _offboard,
+        "trust": _trust,
+        "remove": _remove,
+    }
     if args.action == "list":
         return _list(stack)
+    if args.action == "rotate":
+        return _rotate(stack)
     with common.locked(stack, f"host {args.action}"):
         return actions[args.action](stack, args)
 
@@ -116,6 +138,69 @@ def _drain(stack: Stack, args: argparse.Namespace) -> int:
     with Progress() as progress, progress.step("draining") as say:
         stopped = outlook.drain(stack, host, say)
     print(f"{host.name}: {len(stopped)} containers stopped; maia up --stack {stack.name} starts them again")
+    return 0
+
+
+def _upgrade(stack: Stack, args: argparse.Namespace) -> int:
+    from infra import health
+    from infra.hosts import renewal
+    from infra.progress import Progress
+
+    hosts = [_known(stack, name) for name in args.names] or stack.plan.hosts
+    if not hosts:
+        raise MaiaError("it has no servers", where=f"stack {stack.name}", mend="maia host add")
+    left = 0
+    for host in hosts:
+        with Progress() as progress, progress.step(host.name) as say:
+            done = renewal.renew(stack, host, say, restart=args.restart)
+            if done.restarted and stack.plan.on == host.name and stack.plan.running:
+                there = dataclasses.replace(stack, ahead=False)
+                health.wait(there.plan, health.client(there.place), say)
+        held = f", {done.held} held back" if done.held else ""
+        print(f"{host.name}: {done.upgraded} upgraded, {done.new} new{held}{'; restarted' if done.restarted else ''}")
+        for wanted in () if done.restarted else done.wants:
+            print(f"{host.name}: a restart is wanted for {wanted}")
+            left = 1
+    if left:
+        told = "with --restart it is done; a container's machine restarts it"
+        print(f"next: maia host upgrade --restart --stack {stack.name} ({told})")
+    return 0
+
+
+def _rotate(stack: Stack) -> int:
+    from contextlib import ExitStack
+
+    from infra import prune, ssh
+    from infra.hosts import rekey
+    from infra.progress import Progress
+    from infra.stack import Stack
+
+    with ExitStack() as held, Progress() as progress, progress.step("key") as say:
+        members = []
+        for name in prune.stacks(stack.site):
+            other = Stack(name, stack.site, ahead=True)
+            held.enter_context(common.locked(other, "host rotate"))
+            for host in other.plan.hosts:
+                server = ssh.server(stack.site, name, host.name, host)
+                if server.known.exists():  # else it was never met, and has nothing of ours
+                    members.append(rekey.Member(server, host.login))
+        line = rekey.rotate(stack.site, members, say)
+    print(f"{len(members)} servers let in this key and no former one of the site:\n{line}")
+    return 0
+
+
+def _offboard(stack: Stack, args: argparse.Namespace) -> int:
+    lists = {name: host.roles.get("users", {}).get("admins", []) for name, host in stack.config.hosts.items()}
+    entries = [
+        (name, place) for name, admins in lists.items() for place, one in enumerate(admins) if one["name"] == args.who
+    ]
+    if not entries:
+        raise MaiaError(f"no server has the administrator {args.who!r}", where=f"stack {stack.name}", mend="maia plan")
+    engine = _engine(stack)
+    for name, place in entries:
+        engine.configure(f"maia:hosts.{name}.roles.users.admins[{place}]", None, path=True)
+    print(f"{args.who}: out of the list of {', '.join(name for name, _ in entries)}")
+    print(f"next: maia up --stack {stack.name}, which ends that person's sessions, keys and rights there")
     return 0
 
 

@@ -34,7 +34,7 @@ def told(stack: Stack, host: Host, secrets: Mapping[str, str], say: Say) -> list
         changed = work.look(order, link, voice, lines.append)
     if found.mark is None:
         notes.append(f"host {host.name}: would be taken over")
-    elif found.mark.site != mark.site_word(stack.site) or found.mark.stack != stack.name:
+    elif found.mark.site not in mark.words(stack.site) or found.mark.stack != stack.name:
         notes.append(f"host {host.name}: belongs to the stack {found.mark.stack}")
     more = [f"… and {len(lines) - MOST} lines more"] if len(lines) > MOST else []
     return [*notes, *(f"host {host.name}: {task}" for task in changed), *lines[:MOST], *more]

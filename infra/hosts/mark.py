@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from infra.errors import MaiaError
 from infra.hosts.reach import Link
@@ -33,16 +34,22 @@ class Mark:
             raise MaiaError(" ".join(answer.error.split()), where=f"host {self.host}: {FILE}", mend="mend it there")
 
 
-def site_word(site: Site) -> str:
-    """A short word by which marks tell sites apart."""
-    return hashlib.sha256(site.key.with_suffix(".pub").read_bytes()).hexdigest()[:12]
+def word(key: Path) -> str:
+    """A short word by which marks tell sites apart, each by its key."""
+    return hashlib.sha256(key.with_suffix(".pub").read_bytes()).hexdigest()[:12]
+
+
+def words(site: Site) -> list[str]:
+    """The site's word; while its key is exchanged, the former one after it."""
+    return [word(key) for key in (site.key, site.former_key) if key.with_suffix(".pub").exists()]
 
 
 def refuse_other(mark: Mark | None, site: Site, stack: str, host: Host, *, adopt: bool) -> None:
     """Raise where the server belongs to another stack, unless it is to be adopted."""
-    if mark is None or adopt or (mark.site, mark.stack, mark.host) == (site_word(site), stack, host.name):
+    ours = words(site)
+    if mark is None or adopt or (mark.site in ours and (mark.stack, mark.host) == (stack, host.name)):
         return
-    elsewhere = "" if mark.site == site_word(site) else f" of the site {mark.site}"
+    elsewhere = "" if mark.site in ours else f" of the site {mark.site}"
     raise MaiaError(
         f"is the host {mark.host} of the stack {mark.stack}{elsewhere}",
         where=f"host {host.name}",

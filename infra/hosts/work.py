@@ -62,14 +62,14 @@ class Order:
         return self.host.name in os.environ.get(ADOPT, "").split()
 
     def mark(self, *, whole: bool) -> Mark:
-        return Mark(site=mark.site_word(self.site), stack=self.stack, host=self.host.name, roles=self.hash, whole=whole)
+        return Mark(site=mark.word(self.site.key), stack=self.stack, host=self.host.name, roles=self.hash, whole=whole)
 
 
 def carry_out(order: Order, voice: Voice) -> Facts:
     """Take the server over where it is not yet, and carry its roles out."""
     with taking.taken(order.site, order.stack, order.host, voice, adopt=order.adopt) as (link, found):
         facts.judge_room(found, order.host)
-        with alone(link, _who(order)):
+        with alone(link, who(order.site, order.stack)):
             facts.await_apt(link, found, voice.say)
             order.mark(whole=False).write(link)
             changed = _roles(order, link, voice)
@@ -104,7 +104,7 @@ def drift(order: Order, voice: Voice, *, thorough: bool) -> tuple[Facts, list[st
 
 def look(order: Order, link: Link, voice: Voice, show: converge.Say | None = None) -> list[str]:
     """The tasks that would change something there."""
-    with alone(link, _who(order)):
+    with alone(link, who(order.site, order.stack)):
         return _roles(order, link, voice, check=True, show=show)
 
 
@@ -113,7 +113,7 @@ def undo(order: Order, gone: Sequence[str], voice: Voice) -> None:
     undone = {name: values for name, values in reversed(order.variables.items()) if name in gone and _removable(name)}
     if undone:
         with reach.linked(ssh.server(order.site, order.stack, order.host.name, order.host)) as link:
-            with alone(link, _who(order)):
+            with alone(link, who(order.site, order.stack)):
                 _roles(order, link, voice, wanted=undone, entry="remove")
 
 
@@ -121,11 +121,11 @@ def take_back(order: Order, voice: Voice) -> None:
     """Undo the roles, the last one first, and leave the server to its owner."""
     with taking.entered(order.site, order.stack, order.host, voice) as link:
         found = facts.look(link)
-        if found.mark is None or found.mark.stack != order.stack or found.mark.site != mark.site_word(order.site):
+        if found.mark is None or found.mark.stack != order.stack or found.mark.site not in mark.words(order.site):
             voice.note("nothing of this stack is there")
             return
         undone = {name: values for name, values in reversed(order.variables.items()) if _removable(name)}
-        with alone(link, _who(order)):
+        with alone(link, who(order.site, order.stack)):
             if undone:
                 _roles(order, link, voice, wanted=undone, entry="remove")
             mark.erase(link)
@@ -160,5 +160,6 @@ def _removable(role: str) -> bool:
     return Path(converge.ROLES, role, "tasks", "remove.yml").exists()
 
 
-def _who(order: Order) -> str:
-    return f"stack {order.stack} of the site {mark.site_word(order.site)} (pid {os.getpid()})"
+def who(site: Site, stack: str) -> str:
+    """What another run is told of this one."""
+    return f"stack {stack} of the site {mark.word(site.key)} (pid {os.getpid()})"

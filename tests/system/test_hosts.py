@@ -6,6 +6,7 @@ are carried out, and not what they do.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ from infra.ssh import Server
 from tests import releases
 from tests.conftest import Appliance
 from tests.roles import quiet
-from tests.servers import given, letting_in, root
+from tests.servers import ARCHIVES, given, letting_in, root
 
 ROLES = Path(__file__).parent / "roles"
 STACK = "hosts"
@@ -130,6 +131,51 @@ def test_drift_is_shown_without_being_touched_and_mended_when_asked(made: Applia
     assert "1 update" in made.maia("up", "--skip-checks", "--refresh").stdout
     assert root(one, "cat /etc/tried") == "second (container)\n"
     assert "no drift" in made.maia("drift").stdout
+
+
+def test_packages_are_upgraded_and_what_a_restart_is_wanted_for_is_said(made: Appliance, one: Server) -> None:
+    root(one, ARCHIVES)
+    root(one, "touch /run/reboot-required")
+    said = made.maia("host", "upgrade", check=False)
+    assert said.returncode == 1, "something is left to do"
+    assert int(said.stdout.split("one: ")[1].split(" upgraded")[0]) >= 2
+    assert "one: a restart is wanted for package unknown" in said.stdout
+    assert root(one, "dpkg-query --show --showformat='${Version} ' common urgent; cat /etc/common.conf") == (
+        "2 2 changed here\n"
+    )
+    root(one, "rm /run/reboot-required /etc/apt/sources.list.d/test.list; dpkg --purge urgent common")
+    assert "one: 0 upgraded" in made.maia("host", "upgrade", "one", "--restart").stdout
+
+
+def test_an_administrator_who_leaves_is_out_everywhere(made: Appliance, one: Server) -> None:
+    who = [{"name": name, "reason": "on call", "keys": ["ssh-ed25519 AAAA"]} for name in ("first", "second")]
+    roles = {"base": {"word": "second", "key": "secret:base-key"}, "users": {"admins": who}}
+    made.write({"hosts": {"one": given(one, roles=roles)}})
+    made.maia("up", "--skip-checks")
+    assert root(one, "cat /etc/tried.admins") == "first second\n"
+    assert "first: out of the list of one" in made.maia("host", "offboard", "first").stdout
+    made.maia("up", "--skip-checks")
+    assert root(one, "cat /etc/tried.admins") == "second\n"
+    assert "no server has the administrator 'first'" in made.maia("host", "offboard", "first", check=False).stderr
+
+
+def test_the_key_that_opens_servers_is_exchanged_also_where_that_was_broken_off(made: Appliance, one: Server) -> None:
+    own = dataclasses.replace(one, name="one", user="maia", key=made.site.key, known=made.site.known(STACK, "one"))
+    former = made.site.key.with_suffix(".pub").read_text().split()[1]
+    root(one, "systemctl stop ssh.socket ssh || true")
+    assert "does not answer" in made.maia("host", "rotate", check=False).stderr
+    assert made.site.key.with_suffix(".pub").read_text().split()[1] == former, "it opens all servers as before"
+    docker.from_env().containers.get(one.name).exec_run(["systemctl", "start", "ssh"])
+    said = made.maia("host", "rotate").stdout
+    key = made.site.key.with_suffix(".pub").read_text().split()[1]
+    assert key != former
+    assert key in said
+    assert {path.name for path in made.site.key.parent.iterdir() if path.is_file()} == {"id_ed25519", "id_ed25519.pub"}
+    assert own.run("true").returncode == 0
+    held = root(one, "cat /home/maia/.ssh/authorized_keys ~lab/.ssh/authorized_keys")
+    assert key in held
+    assert former not in held
+    assert "changes: none" in made.maia("up", "--skip-checks").stdout, "it is still ours, as it was left"
 
 
 def test_a_server_with_another_key_is_refused_until_it_is_trusted(made: Appliance, one: Server) -> None:

@@ -12,6 +12,7 @@ from infra.errors import MaiaError
 from infra.lab import Lab
 from infra.site import Site
 from tests.roles import Target, quiet
+from tests.servers import ARCHIVES
 from tests.system.mutations import until
 
 FILES = "find /etc /usr/local -name '*maia*' | sort"
@@ -25,35 +26,6 @@ WINDOW = [
     "/etc/systemd/system/maia-reboot.timer",
     "/etc/systemd/system/timers.target.wants/maia-reboot.timer",
 ]
-ARCHIVES = """
-pack() {  # name, version, setting, archive
-    mkdir -p /srv/$4 /tmp/pack/DEBIAN /tmp/pack/etc
-    printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: a test\\nDescription: a test\\n' $1 $2 \\
-        >/tmp/pack/DEBIAN/control
-    echo /etc/$1.conf >/tmp/pack/DEBIAN/conffiles
-    echo $3 >/tmp/pack/etc/$1.conf
-    dpkg-deb --root-owner-group --build /tmp/pack /srv/$4/$1.deb >/dev/null
-    { dpkg-deb --field /srv/$4/$1.deb
-      printf 'Filename: ./%s.deb\\nSize: %s\\nSHA256: %s\\n\\n' $1 $(stat -c %s /srv/$4/$1.deb) \\
-        $(sha256sum /srv/$4/$1.deb | cut -d' ' -f1); } >>/srv/$4/Packages
-    rm -r /tmp/pack
-}
-archive() {  # name, codename, label
-    printf 'Origin: Debian\\nLabel: %s\\nSuite: %s\\nCodename: %s\\nDate: %s\\nSHA256:\\n %s %s Packages\\n' $3 $2 $2 \\
-        "$(date -uR)" $(sha256sum /srv/$1/Packages | cut -d' ' -f1) $(stat -c %s /srv/$1/Packages) >/srv/$1/Release
-    echo "deb [trusted=yes] copy:/srv/$1 ./" >>/etc/apt/sources.list.d/test.list
-}
-for name in urgent common; do
-    pack $name 1 former first
-    dpkg --install /srv/first/$name.deb >/dev/null
-    echo changed here >/etc/$name.conf
-done
-pack urgent 2 newer security
-pack common 2 newer stable
-archive security trixie-security Debian-Security
-archive stable trixie Debian
-apt-get -qq update
-"""
 
 
 @pytest.fixture(scope="module")
