@@ -164,7 +164,7 @@ def _upgrade(stack: Stack, args: argparse.Namespace) -> int:
     if left:
         told = "with --restart it is done; a container's machine restarts it"
         print(f"next: maia host upgrade --restart --stack {stack.name} ({told})")
-    return 0
+    return left
 
 
 def _rotate(stack: Stack) -> int:

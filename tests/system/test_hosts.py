@@ -172,7 +172,7 @@ def test_the_key_that_opens_servers_is_exchanged_also_where_that_was_broken_off(
     assert key in said
     assert {path.name for path in made.site.key.parent.iterdir() if path.is_file()} == {"id_ed25519", "id_ed25519.pub"}
     assert own.run("true").returncode == 0
-    held = root(one, "cat /home/maia/.ssh/authorized_keys ~lab/.ssh/authorized_keys")
+    held = root(one, f"cat /home/maia/.ssh/authorized_keys ~{one.user}/.ssh/authorized_keys")
     assert key in held
     assert former not in held
     assert "changes: none" in made.maia("up", "--skip-checks").stdout, "it is still ours, as it was left"
