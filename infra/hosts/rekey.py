@@ -51,8 +51,8 @@ def rotate(site: Site, members: Sequence[Member], say: Callable[[str], None]) ->
         MaiaError: a server cannot be reached; the site's key opens all of them nevertheless, and the next run goes on.
     """
     if not site.former_key.with_suffix(".pub").exists():
-        line = ssh.ensure_key(site.next_key)
-        both = _public(site.key) + line
+        ssh.ensure_key(site.next_key)
+        both = _public(site.key) + _public(site.next_key)
         for member in members:
             say(f"letting the new key in: {member.server.name}")
             with reach.linked(member.server) as link:
@@ -82,7 +82,7 @@ def _public(key: Path) -> str:
 
 def _keep(key: Path, aside: Path) -> None:
     shutil.copy2(key, aside)
-    atomic.write(aside.with_suffix(".pub"), _public(key))  # last: with it the key counts as exchanged
+    atomic.write(aside.with_suffix(".pub"), key.with_suffix(".pub").read_bytes())  # last: with it the key counts as exchanged
 
 
 def _move(key: Path, place: Path) -> None:
