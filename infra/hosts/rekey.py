@@ -82,7 +82,8 @@ def _public(key: Path) -> str:
 
 def _keep(key: Path, aside: Path) -> None:
     shutil.copy2(key, aside)
-    atomic.write(aside.with_suffix(".pub"), key.with_suffix(".pub").read_bytes())  # last: with it the key counts as exchanged
+    # Last: with it the key counts as exchanged.
+    atomic.write(aside.with_suffix(".pub"), key.with_suffix(".pub").read_bytes())
 
 
 def _move(key: Path, place: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from app.migrate.journal import Told
 from infra import cli, signature
 from infra.cli import common
+from infra.place import HERE
 from infra.site import Site
 from tests.postgres import Server
 from tests.supabase.project import Project
@@ -23,9 +24,9 @@ def maia(
     """The verb on a stack that is no more than this Postgres and a site folder."""
     part = SimpleNamespace(image_id=image, mounts=())
     plan = SimpleNamespace(has=lambda name: True, container=lambda name: part)
-    stack = SimpleNamespace(name="moving", site=Site(tmp_path / "site"), plan=plan)
-    (stack.site.sockets("moving")).mkdir(parents=True)
-    (stack.site.sockets("moving") / "postgres").symlink_to(appliance.socket)
+    stack = SimpleNamespace(
+        name="moving", site=Site(tmp_path / "site"), plan=plan, postgres=appliance.socket, place=HERE
+    )
     monkeypatch.setattr(common, "started", lambda args: stack)
     secrets = {signature.SECRET: "a secret of the stack's"}
     monkeypatch.setattr(common, "engine", lambda stack, say: SimpleNamespace(secrets=lambda: secrets))
