@@ -66,10 +66,10 @@ def renew(stack: Stack, host: Host, say: Say, *, restart: bool) -> Renewed:
             facts.await_apt(link, found, say)
             say("upgrading packages")
             upgraded, new, held = _upgrade(link, host)
-            wants = tuple(link.root(WANTED, timeout=INSTALLING).out.split("\n"))[:-1]
+            wants = tuple(link.root(WANTED, timeout=INSTALLING).out.splitlines())
         again = restart and bool(wants) and host.kind == "machine"
-        boot = link.run(BOOT).out
         if again:
+            boot = link.run(BOOT).out
             say("restarting it")
             link.root("systemctl --no-block reboot")
     if again:
