@@ -42,7 +42,7 @@ WITHOUT = (
     *("postgres-exporter", "redis-exporter"),
 )
 
-WATCHED = "/root/watched"
+WATCHED = "/var/lib/watched"
 WATCH = f"""\
 import os, time
 seen = dict()
