@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from app.schema import catalogue, standing
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
 from checks.probing import Probes
+from infra import place
 from infra.place import Place
 from infra.plan import DATABASE, Plan
 from infra.site import Site
@@ -43,7 +43,7 @@ DEFAULTS = (("postgres", "postgres"), ("postgres", "password"), ("postgres", "")
 @pytest.fixture(scope="module")
 def link(plan: Plan, at: Place, home: Site) -> Iterator[Link]:
     """As superuser, over the socket that only the machine's root may use."""
-    socket = os.path.dirname(at.socket(str(home.sockets(plan.stack) / "postgres" / ".s.PGSQL.5432")))
+    socket = place.postgres(at, str(home.sockets(plan.stack) / "postgres"))
     with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5) as found:
         yield found
 

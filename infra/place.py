@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os.path
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -32,6 +33,8 @@ T = TypeVar("T")
 HOME = Path("/var/lib/maia/stacks")
 """On a server, the folder of what its containers mount: one below it for each stack."""
 DOCKER = "/var/run/docker.sock"
+POSTGRES = ".s.PGSQL.5432"
+"""The name of its socket, in a folder of its own."""
 UNREACHED = 255
 """The exit code of ssh itself."""
 PYTHON = ("-I", "-S", "-c")
@@ -166,6 +169,11 @@ class There(Place):
 def _relay(server: Server, path: str) -> Relay:
     command = server.command(server.as_root("python3", *PYTHON, RELAY, path), shared=True)
     return Relay(server.meeting, Path(path).name, command)
+
+
+def postgres(at: Place, folder: str) -> str:
+    """The folder here of a socket that leads to Postgres's in ``folder`` there."""
+    return os.path.dirname(at.socket(f"{folder}/{POSTGRES}"))
 
 
 def of(props: Mapping[str, Any]) -> Place:

@@ -15,7 +15,7 @@ from infra import machine
 from infra.catalog.postgres import MAJOR
 from infra.errors import MaiaError
 from infra.machine import DockerState
-from infra.place import HERE, Place
+from infra.place import HERE, POSTGRES, Place
 from infra.plan import Plan
 from infra.site import Site, cache
 
@@ -230,7 +230,7 @@ def gather(plan: Plan, site: Site, at: Place = HERE) -> Facts:
         busy=tuple((address, port) for address, port in there["busy"]),
         taken=tuple(other_networks + routes),
         cluster=cluster,
-        sockets=str(at.home(site, plan.stack).sockets(plan.stack) / "postgres" / ".s.PGSQL.5432"),
+        sockets=str(at.home(site, plan.stack).sockets(plan.stack) / "postgres" / POSTGRES),
         started=started,
     )
 

@@ -14,8 +14,8 @@ from psycopg import sql
 from app.schema import catalogue, files, snapshot, standing
 from app.schema.apply import Refused
 from app.schema.standing import Standing
-from infra import machine
-from infra.components.database import SOCKET, administer, reached
+from infra import machine, place
+from infra.components.database import administer
 from infra.errors import MaiaError
 from infra.place import Place
 from infra.plan import DATABASE, Plan
@@ -50,9 +50,9 @@ def steps(plan: Plan, at: Place, home: Site) -> list[str]:
         MaiaError: it would be refused.
     """
     folder = str(home.sockets(plan.stack) / "postgres")
-    if not plan.database or not at.call(machine.listens, f"{folder}/{SOCKET}"):
+    if not plan.database or not at.call(machine.listens, f"{folder}/{place.POSTGRES}"):
         return []
-    socket = reached(at, folder)
+    socket = place.postgres(at, folder)
     try:
         if not exists(socket):
             return [f"the database {DATABASE} is made", *(f"version {version}" for version in files.versions())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from infra import atomic, catalog, config, owner, plan, ssh
+from infra import atomic, catalog, config, owner, place, plan, ssh
 from infra import machine as facts
 from infra.config import Source
 from infra.errors import MaiaError
@@ -131,7 +130,7 @@ class Stack:
     @property
     def postgres(self) -> str:
         """The folder here with a socket that leads to its Postgres, for the machine's root."""
-        return os.path.dirname(self.place.socket(str(self.home.sockets(self.name) / "postgres" / ".s.PGSQL.5432")))
+        return place.postgres(self.place, str(self.home.sockets(self.name) / "postgres"))
 
     @cached_property
     def plan(self) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,13 +19,7 @@ from infra.place import HERE, Place
 PATIENCE = 10
 """Seconds that what a login has under way may still take when the login goes."""
 INTERVAL = 0.1
-SOCKET = ".s.PGSQL.5432"
 BUSY = "select 1 from pg_stat_activity where usename = %s and state <> 'idle'"
-
-
-def reached(at: Place, folder: str) -> str:
-    """The folder here of a socket that leads to Postgres's in ``folder`` there."""
-    return os.path.dirname(at.socket(f"{folder}/{SOCKET}"))
 
 
 @contextmanager
@@ -34,7 +27,7 @@ def administer(
     socket: str, database: str = "postgres", *, at: Place = HERE
 ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A superuser connection; the socket's folder and peer authentication let only the machine's root in."""
-    host = reached(at, socket)
+    host = place.postgres(at, socket)
     with psycopg.connect(host=host, user="postgres", dbname=database, autocommit=True, connect_timeout=10) as link:
         yield link
 
@@ -119,7 +112,7 @@ class Inside(Provider):
     """Something that the server holds."""
 
     def away(self, props: Properties) -> bool:
-        return not place.of(props).call(machine.listens, f"{props['socket']}/{SOCKET}")
+        return not place.of(props).call(machine.listens, f"{props['socket']}/{place.POSTGRES}")
 
 
 class RoleProvider(Inside):

@@ -9,13 +9,13 @@ from pulumi.dynamic import Resource
 
 from app.schema import files, standing
 from infra import place, schema
-from infra.components.database import Inside, reached
+from infra.components.database import Inside
 from infra.components.dynamic import Properties
 from infra.place import Place
 
 
 def _socket(props: Properties) -> str:
-    return reached(place.of(props), props["socket"])
+    return place.postgres(place.of(props), props["socket"])
 
 
 class SchemaProvider(Inside):
