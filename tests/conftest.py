@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 
 STORES = ("backup", "postgres", "postgres-exporter", "redis", "redis-exporter", "minio", "s3")
 """The parts that keep data, and those that need them."""
+NAMES = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh")
 STACKS = {
-    "second": (18443, 18080, "10.62.0.0/20"),
-    "third": (28443, 28080, "10.63.0.0/20"),
-    "fourth": (38443, 38080, "10.64.0.0/20"),
-    "fifth": (48443, 48080, "10.65.0.0/20"),
+    name: (18443 + 1000 * number, 18080 + 1000 * number, f"10.{72 + number}.0.0/20") for number, name in enumerate(NAMES)
 }
 """Ports and addresses of the tests' stacks."""
-SHARED, OWN = ("fourth", "fifth") if os.environ.get("PYTEST_XDIST_WORKER") == "gw1" else ("second", "third")
-"""The stack that a whole run shares, and the one that a test breaks; a second worker has others."""
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+SHARED, OWN = NAMES[2 * WORKER : 2 * WORKER + 2]
+"""The stack that a run shares, and the one that a test breaks; each worker has two of its own."""
 LIMIT = 3000
 """Seconds after which a verb is taken for hung: the first one on a fresh machine compiles the engine."""
 
