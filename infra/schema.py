@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from app.schema import catalogue, files, snapshot, standing
-from app.schema.apply import Refused
+from app.schema.refused import Refused
 from app.schema.standing import Standing
 from infra import machine, place
 from infra.components.database import administer

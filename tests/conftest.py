@@ -26,7 +26,8 @@ STORES = ("backup", "postgres", "postgres-exporter", "redis", "redis-exporter", 
 """The parts that keep data, and those that need them."""
 NAMES = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh")
 STACKS = {
-    name: (18443 + 1000 * number, 18080 + 1000 * number, f"10.{72 + number}.0.0/20") for number, name in enumerate(NAMES)
+    name: (18443 + 1000 * number, 18080 + 1000 * number, f"10.{72 + number}.0.0/20")
+    for number, name in enumerate(NAMES)
 }
 """Ports and addresses of the tests' stacks."""
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

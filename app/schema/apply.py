@@ -9,13 +9,10 @@ from alembic import op
 
 from app.schema import files
 from app.schema.files import File
+from app.schema.refused import Refused
 
 PATH = "set local search_path = maia, extensions, pg_catalog"
 """Where the names in the files are looked up; what is made pins its own."""
-
-
-class Refused(Exception):
-    """The database, or a file of a version, is not as it must be; nothing was changed."""
 
 
 def version(number: str) -> None:

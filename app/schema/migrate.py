@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from app.schema import files, standing
-from app.schema.apply import Refused
+from app.schema.refused import Refused
 
 Link = psycopg.Connection[Any]
 Connect = Callable[[], Link]

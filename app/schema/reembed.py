@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from app.schema.apply import Refused
+from app.schema.refused import Refused
 
 Link = psycopg.Connection[Any]
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.schema import catalogue, documents, files, migrate, snapshot, standing
-from app.schema.apply import Refused
+from app.schema.refused import Refused
 from app.schema.standing import Standing
 from infra import schema
 from tests.persons import Link
