@@ -14,6 +14,8 @@ BARE = ("unit", "app")
 """Layers that need nothing of the machine."""
 SHARED = ("all", "system")
 """Runs that are long enough for two workers: most of what they do is waiting for a stack."""
+SLOWEST_FIRST = ("system", "security", "chaos", "app", "unit")
+"""For two workers, so that files of a second each are what is left to share out at the end, not one of minutes."""
 PROGRAMS = {"chromium": "chromium", "npm": "npm", "ssh": "openssh-client"}
 """Program to Debian package: what the other layers use beside Docker."""
 
@@ -44,14 +46,16 @@ def run(args: argparse.Namespace) -> int:
                     failures[name] = done.stdout + done.stderr
     for name, said in failures.items():
         print(f"---- {name}\n{said.rstrip()}", flush=True)
+    shared = args.layer in SHARED and args.keyword is None and not args.one and (os.cpu_count() or 1) > 1
     folders = [
-        f"tests/{layer}" for layer in LAYERS if args.layer in (layer, "all") and _has_tests(REPO / "tests" / layer)
+        f"tests/{layer}"
+        for layer in (SLOWEST_FIRST if shared else LAYERS)
+        if args.layer in (layer, "all") and _has_tests(REPO / "tests" / layer)
     ]
     tests = [sys.executable, "-m", "pytest", *(folders or ["tests"])]
     tests += ["--full"] if args.full or args.long else []
     tests += ["-m", "long"] if args.long else []
-    if args.layer in SHARED and args.keyword is None and not args.one and (os.cpu_count() or 1) > 1:
-        tests += ["--numprocesses=2", "--dist=loadfile"]
+    tests += ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"] if shared else []
     tests += ["-k", args.keyword] if args.keyword else []
     tests += ["--report", str(args.report.absolute())] if args.report else []
     tests += ["-x"] if args.first else []
