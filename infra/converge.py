@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import os
 import shlex
@@ -109,6 +110,7 @@ def roles(
                 "ANSIBLE_TIMEOUT": "60",  # a busy server takes its time before sudo answers
                 "ANSIBLE_SSH_ARGS": "-oControlMaster=auto -oControlPersist=5",
                 "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{private}/cp",  # else another run's connection, and its key, is used
+                **(_looking() if check and isinstance(on, Server) else {}),
             },
             event_handler=hear,
             quiet=True,
@@ -119,6 +121,18 @@ def roles(
             where = f"role {role or ', '.join(wanted)}" + (f" on {host}" if on else "")
             raise MaiaError(reason, where=where, mend=remedy.of(reason))
         return changed
+
+
+def _looking() -> dict[str, str]:
+    """For a server that is only looked at: all tasks by one interpreter there, instead of a new one for each.
+
+    What changes a server goes Ansible's own way, which is tried most: it may restart what a lasting interpreter needs.
+    """
+    spec = importlib.util.find_spec("ansible_mitogen")
+    assert spec, "it is locked"
+    assert spec.submodule_search_locations
+    (folder,) = spec.submodule_search_locations
+    return {"ANSIBLE_STRATEGY_PLUGINS": f"{folder}/plugins/strategy", "ANSIBLE_STRATEGY": "mitogen_linear"}
 
 
 def _reached(on: Server | Path | None) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from infra import atomic, credentials
 from infra.errors import MaiaError
+from infra.plan.model import EVIDENCE
 
-SECRET = "evidence"  # noqa: S105 - its name
+SECRET = EVIDENCE
 """The secret of a stack that its key follows from."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -98,7 +97,7 @@ class Host(Resource, module="maia:host", name="Host"):
             "port": host.port,
             "login": host.login,
             "kind": host.kind,
-            "roles": {role.name: _content(role) for role in host.roles},
+            "roles": {role.name: work.fed(role) for role in host.roles},
             "variables": json.dumps([[role.name, role.variables] for role in host.roles], sort_keys=True),
             "secrets": pulumi.Output.secret(secrets.apply(lambda found: {name: found[name] for name in names})),
             "drift": None,
@@ -108,9 +107,3 @@ class Host(Resource, module="maia:host", name="Host"):
         }
         secret = pulumi.ResourceOptions(additional_secret_outputs=["secrets"])
         super().__init__(HostProvider(), host.name, props, pulumi.ResourceOptions.merge(opts, secret))
-
-
-def _content(role: plan.HostRole) -> str:
-    """Hash of all that decides what a role does."""
-    variables = json.dumps(role.variables, sort_keys=True)
-    return hashlib.sha256(f"{work.content(role.name)}\0{variables}".encode()).hexdigest()[:16]

@@ -29,9 +29,7 @@ class Mark:
     def write(self, link: Link) -> None:
         text = json.dumps(asdict(self), indent=2) + "\n"
         script = f"mkdir -p {FILE.rpartition('/')[0]}; cat >{FILE}.partial; mv {FILE}.partial {FILE}"
-        answer = link.root(script, text.encode())
-        if answer.code:
-            raise MaiaError(" ".join(answer.error.split()), where=f"host {self.host}: {FILE}", mend="mend it there")
+        link.must(script, given=text.encode())
 
 
 def word(key: Path) -> str:

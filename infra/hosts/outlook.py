@@ -14,6 +14,10 @@ from infra.stack import Stack
 
 STOPPING = 300.0
 """Seconds that containers have to end."""
+LIST = """
+! command -v docker >/dev/null || docker ps --filter label=maia.stack="$1" --format '{{.Names}}'
+"""
+MEND = "look at its Docker"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +53,8 @@ def _state(stack: Stack, host: Host) -> State:
 def drain(stack: Stack, host: Host, say: Callable[[str], None]) -> list[str]:
     """Stop the stack's containers there; returns their names."""
     with reach.linked(ssh.server(stack.site, stack.name, host.name, host)) as link:
-        listed = link.root(f"docker ps --filter label=maia.stack={stack.name} --format '{{{{.Names}}}}'")
-        if listed.code and "not found" not in listed.error:
-            raise MaiaError(" ".join(listed.error.split()), where=f"host {host.name}", mend="look at its Docker")
-        names = listed.out.split()
+        names = link.must(LIST, stack.name, mend=MEND).split()
         for name in names:
             say(f"stopping {name}")
-            answer = link.root(f"docker stop {name}", timeout=STOPPING)
-            if answer.code:
-                raise MaiaError(" ".join(answer.error.split()), where=name, mend="look at its Docker")
+            link.must('docker stop "$1"', name, timeout=STOPPING, mend=MEND)
     return names

@@ -19,7 +19,7 @@ from paramiko.ssh_exception import (
     SSHException,
 )
 
-from infra import atomic
+from infra import atomic, remedy
 from infra.errors import MaiaError
 from infra.ssh import Server
 
@@ -63,9 +63,25 @@ class Link:
         except (OSError, EOFError, SSHException) as lost:
             raise _lost(self.server, lost) from None
 
-    def root(self, script: str, given: bytes = b"", *, timeout: float = 60) -> Answer:
-        """The same by root's shell, which stops at the first failure."""
-        return self.run(self.server.as_root("sh", "-euc", script), given, timeout=timeout)
+    def root(self, script: str, *words: str, given: bytes = b"", timeout: float = 60) -> Answer:
+        """The same by root's shell, which stops at the first failure; ``words`` are its ``$1`` and so on."""
+        return self.run(self.server.as_root("sh", "-euc", script, "sh", *words), given, timeout=timeout)
+
+    def must(self, script: str, *words: str, given: bytes = b"", timeout: float = 60, mend: str = "") -> str:
+        """What root's shell says to a script that must succeed.
+
+        Args:
+            mend: what to do about its complaint; by default what is known of such.
+
+        Raises:
+            MaiaError: it failed, with its own words in one line; or the connection was lost.
+        """
+        answer = self.root(script, *words, given=given, timeout=timeout)
+        if answer.code:
+            said = " ".join(answer.error.split())[-300:]
+            what = said or f"a command ended with exit code {answer.code} and without a word"
+            raise MaiaError(what, where=f"host {self.server.name}", mend=mend or remedy.of(said))
+        return answer.out
 
     def hold(self, script: str, *words: str) -> str:
         """Start a script of root's whose input ends with the connection, or with `release`; its first line."""

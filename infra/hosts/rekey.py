@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import atomic, ssh
-from infra.errors import MaiaError
 from infra.host import AUTOMATION
 from infra.hosts import facts, mark, reach
 from infra.hosts.reach import Link
@@ -67,7 +66,7 @@ def rotate(site: Site, members: Sequence[Member], say: Callable[[str], None]) ->
         with reach.linked(member.server) as link:
             _authorize(link, line)
             blobs = [_public(key).split()[1] for key in (site.former_key, site.key)]
-            _root(link, EXCHANGE, member.login, *blobs)
+            link.must(EXCHANGE, member.login, *blobs)
             found = facts.look(link).mark
             if found and found.site == former:
                 dataclasses.replace(found, site=mark.word(site.key)).write(link)
@@ -93,10 +92,4 @@ def _move(key: Path, place: Path) -> None:
 
 
 def _authorize(link: Link, lines: str) -> None:
-    _root(link, WRITE, given=lines.encode())
-
-
-def _root(link: Link, script: str, *words: str, given: bytes = b"") -> None:
-    answer = link.run(link.server.as_root("sh", "-euc", script, "sh", *words), given)
-    if answer.code:
-        raise MaiaError(" ".join(answer.error.split()), where=f"host {link.server.name}", mend="mend it there")
+    link.must(WRITE, given=lines.encode())

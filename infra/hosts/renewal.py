@@ -78,11 +78,9 @@ def renew(stack: Stack, host: Host, say: Say, *, restart: bool) -> Renewed:
 
 
 def _upgrade(link: Link, host: Host) -> tuple[int, ...]:
-    answer = link.root(SCRIPT, timeout=INSTALLING)
-    counts = COUNTS.search(answer.out)
-    if answer.code or not counts:
-        said = " ".join(answer.error.split())[-300:]
-        raise MaiaError(said or "apt ended without a word", where=f"host {host.name}", mend=remedy.of(said))
+    counts = COUNTS.search(link.must(SCRIPT, timeout=INSTALLING))
+    if not counts:
+        raise MaiaError("apt ended without a word", where=f"host {host.name}", mend=remedy.AGAIN)
     return tuple(int(count) for count in counts.groups())
 
 

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from infra import remedy, ssh
-from infra.errors import MaiaError
+from infra import ssh
 from infra.host import AUTOMATION
 from infra.hosts import facts, mark, reach
 from infra.hosts.facts import Facts
@@ -101,7 +100,4 @@ def _begin(link: Link, host: Host, found: Facts, voice: Voice) -> None:
     voice.say(f"making the user {AUTOMATION}" + ("" if found.python else ", and installing Python"))
     key = link.server.key.with_suffix(".pub").read_bytes() + b"\n"
     script = SCRIPT + (DOCKER if any(role.name == "docker" for role in host.roles) else "")
-    answer = link.root(script, key, timeout=INSTALLING)
-    if answer.code:
-        said = " ".join(answer.error.split())[-300:]
-        raise MaiaError(said, where=f"host {host.name}", mend=remedy.of(said))
+    link.must(script, given=key, timeout=INSTALLING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from infra.hosts.lent import alone, lent
 from infra.hosts.mark import Mark
 from infra.hosts.reach import Link
 from infra.hosts.voice import Voice
-from infra.plan import Host
+from infra.plan import Host, HostRole
 from infra.plan.hosts import ORDER
 from infra.site import Site
 
@@ -36,6 +37,12 @@ def content(role: str) -> str:
             if not any(part.startswith(".") for part in name.parts) and path.suffix != ".pyc":
                 digest.update(f"{name}\0{os.access(path, os.X_OK)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def fed(role: HostRole) -> str:
+    """Hash of all that decides what a role does on a server."""
+    variables = json.dumps(role.variables, sort_keys=True)
+    return hashlib.sha256(f"{content(role.name)}\0{variables}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

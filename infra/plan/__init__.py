@@ -19,6 +19,7 @@ from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
 from infra.plan.hosts import Decided, servers
 from infra.plan.model import (
     DATABASE,
+    EVIDENCE,
     Absent,
     Acme,
     BackupPolicy,
@@ -133,6 +134,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         secrets=tuple(
             sorted(
                 {
+                    EVIDENCE,
                     *(need.secret for need in needs),
                     *(name for s in services for name in s.secrets),
                     *(name for host in hosts for name in host.secrets),

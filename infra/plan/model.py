@@ -23,6 +23,8 @@ from infra.catalog.model import (
     Zone,
 )
 
+EVIDENCE = "evidence"
+"""The secret that the key follows from by which evidence is signed: every stack has one."""
 DATABASE = "maia"
 """The database of MAIA's data."""
 

@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,18 @@ def test_a_server_with_another_key_is_refused_until_it_is_trusted(made: Applianc
     assert "changes: none" in made.maia("up", "--skip-checks").stdout
 
 
+def test_a_pack_of_evidence_holds_what_the_server_answered(made: Appliance, tmp_path: Path) -> None:
+    said = made.maia("evidence", "--to", str(tmp_path)).stdout
+    (path,) = tmp_path.glob("evidence-hosts-*.zip")
+    assert f"evidence: {path}, signed" in said
+    with zipfile.ZipFile(path) as pack:
+        report, asked = (json.loads(pack.read(f"{path.stem}/{name}.json")) for name in ("report", "commands"))
+    assert report["hosts"]["one"]["version"] == "13"
+    assert any(each["command"].startswith("sshd") and each["code"] == 0 for each in asked["one"])
+    assert sum(each["check"].startswith("host[one-") for each in report["checks"]) > 150
+    assert f"genuine: {path.stem}" in made.maia("evidence", "verify", str(path)).stdout
+
+
 def test_a_second_server_is_added_carried_out_and_given_back(lab: Lab, made: Appliance) -> None:
     two = letting_in(lab, "hosts-two", made.site)
     said = made.maia("host", "add", "two", two.address, "--login", two.user, "--kernel", "shared").stdout
@@ -206,6 +219,17 @@ def test_a_second_server_is_added_carried_out_and_given_back(lab: Lab, made: App
     assert "1 delete" in said
     assert "what stays there: the user maia" in said
     assert root(two, "ls -d /etc/tried /etc/maia 2>&1 || true").count("No such file") == 2
+
+
+def test_a_server_that_is_no_more_is_forgotten_without_being_asked(lab: Lab, made: Appliance) -> None:
+    two = lab.server("hosts-two")
+    made.maia("host", "add", "two", two.address, "--login", two.user, "--kernel", "shared")
+    assert "1 create" in made.maia("up", "--skip-checks").stdout
+    lab.down(quiet, ["hosts-two"])
+    assert "does not answer" in made.maia("drift", check=False).stderr
+    assert "two: forgotten" in made.maia("host", "remove", "two", "--gone").stdout
+    assert not made.site.known(STACK, "two").exists()
+    assert "no drift" in made.maia("drift").stdout
 
 
 def test_a_machine_in_the_place_of_another_is_taken_over_anew(lab: Lab, made: Appliance, one: Server) -> None:

@@ -1,0 +1,98 @@
+"""The figures of servers as a page, each beside its target."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+import ansible.release
+
+from tests.bench import machine
+from tests.bench.page import BUSY, Promise
+
+
+class Found(Protocol):
+    """What was measured."""
+
+    tasks: int
+    verdict: str
+
+    def middle(self, what: str) -> float: ...
+
+
+def write(found: Found, *, rounds: int, load: float) -> str:
+    """The whole page."""
+    took = found.middle
+    promises = [
+        Promise("nothing that feeds the roles changed: the server's own part of `maia up`",
+                took("unchanged, host"), 2, "s"),
+        Promise("`maia up --refresh`, the server's own part, as multiple of plain `ansible-playbook --check`",
+                took("verified, host") / took("plain"), 1, "times"),
+        Promise("the same with pipelining for both", took("verified, host") / took("plain, pipelined"), 1, "times"),
+        Promise("all of `maia up --refresh`, as multiple of plain `ansible-playbook --check`",
+                took("verified") / took("plain"), 1, "times"),
+        Promise("`maia up --refresh` of three servers, as multiple of one", took("verified, three") / took("verified"),
+                2.5, "times"),
+        Promise("`maia check` of one server", took("check"), 20, "s"),
+    ]  # fmt: skip
+    missed = [promise.what for promise in promises if not promise.kept]
+    busy = f" The machine had other work: its load was {load:.1f} at the start." if load > BUSY else ""
+    return "\n".join(
+        [
+            "# Benchmarks of servers",
+            "",
+            "Written by `python -m tests.bench.hosts`; medians, with what is compared taken in turns in the same run,",
+            "on lab hosts: the servers work on the processors of the machine that they are measured from.",
+            "",
+            f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()};",
+            f"ansible-core {ansible.release.__version__};",
+            f"every role, {found.tasks} tasks a server; rounds: {rounds}.{busy}",
+            "",
+            "Missed: " + "; ".join(missed) + "." if missed else "Every target is kept.",
+            "",
+            "| what | found | target | |",
+            "|---|---:|---:|---|",
+            *(promise.row for promise in promises),
+            "",
+            "## Nothing that feeds the roles changed",
+            "",
+            "Skipped by the hash in the server's mark, and said so. The engine, its program and the verb around them",
+            "are the same for a stack without servers.",
+            "",
+            "| | seconds |",
+            "|---|---:|",
+            _row("all of `maia up --skip-checks`, from command to prompt", took("unchanged")),
+            _row("`pulumi up --skip-preview` by hand, which looks at no server", took("unchanged, engine")),
+            _row("the server's own part: connection, facts, mark", took("unchanged, host")),
+            "",
+            "## Every task looked at",
+            "",
+            "By `--check` on both sides, with the same roles and variables. Plain `ansible-playbook` has its own",
+            "settings (a connection kept for a minute, no pipelining) and need not gather facts.",
+            "",
+            "| | seconds |",
+            "|---|---:|",
+            _row("all of `maia up --skip-checks --refresh`, one server", took("verified")),
+            _row("of that, the server's own part", took("verified, host")),
+            _row("plain `ansible-playbook --check`", took("plain")),
+            _row("plain `ansible-playbook --check`, pipelining on", took("plain, pipelined")),
+            _row("all of `maia up --skip-checks --refresh`, three servers", took("verified, three")),
+            _row("of that, the servers' own part", took("verified, three hosts")),
+            "",
+            "## From bare to prepared",
+            "",
+            "| | seconds |",
+            "|---|---:|",
+            _row("`maia up --skip-checks`, one server", took("bare alone")),
+            _row("`maia up --skip-checks`, three servers", took("bare trio")),
+            "",
+            "## Checks of one server",
+            "",
+            f"`maia check --host`, from command to prompt: {took('check'):.1f} s; it said: {found.verdict}.",
+            "",
+        ]
+    )
+
+
+def _row(what: str, seconds: float) -> str:
+    return f"| {what} | {seconds:.1f} |" if seconds >= 10 else f"| {what} | {seconds:.2f} |"
