@@ -14,6 +14,7 @@ RAISED = {
     *("/usr/sbin/" + name for name in ("unix_chkpwd", "postdrop", "postqueue")),
     *("/usr/lib/dbus-1.0/dbus-daemon-launch-helper", "/usr/lib/openssh/ssh-keysign"),
     "/usr/lib/polkit-1/polkit-agent-helper-1",
+    *("/usr/libexec/pam-tmpdir/pam-tmpdir-helper", "/usr/sbin/pam-tmpdir-helper"),
     "/usr/lib/x86_64-linux-gnu/utempter/utempter",
 }  # fmt: skip
 """Programs of Debian that run with another's rights."""

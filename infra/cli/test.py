@@ -88,7 +88,7 @@ def _static(repo: Path) -> dict[str, list[str]]:
         "shellcheck": [_tool("shellcheck"), *_shell_scripts(repo)],
     }
     if (repo / "roles").is_dir():
-        checks["ansible-lint"] = [_tool("ansible-lint"), "--offline", "-q", "roles"]
+        checks["ansible-lint"] = [_tool("ansible-lint"), "--offline", "-q", "--profile", "production", "roles"]
     return checks
 
 

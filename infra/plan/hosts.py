@@ -14,6 +14,7 @@ from infra.plan.model import Container, Grant, Host, HostRole, Network
 
 ORDER = (
     "base", "users", "ssh", "firewall", "hardening", "audit", "updates", "disks", "docker", "gpu", "metrics",
+    "integrity",
 )  # fmt: skip
 """The roles of every server, in the order in which they are carried out."""
 ASKED = frozenset({"docker"})

@@ -45,6 +45,8 @@ STATUS = "/var/lib/dpkg/status"
 LOGIN = {
     "core": "put /etc/security/limits.d/zz-mutation.conf <<< '* hard core unlimited'",
     "encrypt-method": "edit 's/^ENCRYPT_METHOD.*/ENCRYPT_METHOD MD5/' /etc/login.defs",
+    "hash-cost": "edit 's/^YESCRYPT_COST_FACTOR.*/YESCRYPT_COST_FACTOR 1/' /etc/login.defs",
+    "hash-rounds": "edit 's/^SHA_CRYPT_MIN_ROUNDS.*/SHA_CRYPT_MIN_ROUNDS 1000/' /etc/login.defs",
     "inactive": "keep /etc/default/useradd; echo INACTIVE=999 >> /etc/default/useradd",
     "pass-max-days": "edit 's/^PASS_MAX_DAYS.*/PASS_MAX_DAYS 99999/' /etc/login.defs",
     "pass-min-days": "edit 's/^PASS_MIN_DAYS.*/PASS_MIN_DAYS 0/' /etc/login.defs",
@@ -140,8 +142,15 @@ UNITS = {
     "undo systemctl disable -q bluetooth",
     "debug-shell": "systemctl enable -q debug-shell; undo systemctl disable -q debug-shell",
     "docker": "systemctl disable -q docker; undo systemctl enable -q docker",
+    "integrity": "systemctl disable -q maia-integrity.timer; undo systemctl enable -q maia-integrity.timer",
     "nftables": "systemctl disable -q maia-firewall; undo systemctl enable -q maia-firewall",
     "updates": "systemctl disable -q apt-daily-upgrade.timer; undo systemctl enable -q apt-daily-upgrade.timer",
+}
+INTEGRITY = {
+    "audit-tools": "edit '/auditctl/d' /etc/aide/aide.conf",
+    "programs": "edit '/^\\/usr /d' /etc/aide/aide.conf",
+    "settings": "edit '/^\\/etc /d' /etc/aide/aide.conf",
+    "sums": "edit 's/^(Kept = .*)\\+sha512/\\1/' /etc/aide/aide.conf",
 }
 SUDO = {
     **{
@@ -211,7 +220,10 @@ def _changes() -> Iterator[tuple[str, str]]:
                 yield wish.rule, _package(wish)
             case "files" if wish.needs != "kernel" and wish.where not in NOT_THERE:
                 yield wish.rule, _file(wish)
-    tables = {"login": LOGIN, "pam": PAM, "firewall": FILTER, "tree": TREE, "units": UNITS, "sudo": SUDO}
+    tables = {
+        "login": LOGIN, "pam": PAM, "firewall": FILTER, "tree": TREE, "units": UNITS, "sudo": SUDO,
+        "integrity": INTEGRITY,
+    }  # fmt: skip
     for group, table in tables.items():
         before = "undo systemctl reload maia-firewall; " if table is FILTER else ""
         yield from ((f"{group}.{name}", before + script) for name, script in table.items())

@@ -34,7 +34,7 @@ from tests.roles import Target
 from tests.system.host_changes import ALSO, CHANGES, LAB, MEANS, UNDO
 from tests.unit.conftest import MACHINE, images
 
-ROLES = ("base", "users", "firewall", "hardening", "audit", "updates", "docker", "ssh", "metrics")
+ROLES = ("base", "users", "firewall", "hardening", "audit", "updates", "docker", "ssh", "metrics", "integrity")
 TOLD: Mapping[str, Mapping[str, Any]] = {"docker": {"docker_hardened": True}}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from infra import converge
 from infra.errors import MaiaError
 from tests.roles import Target
 
@@ -121,6 +122,21 @@ def test_nothing_is_encrypted_without_a_kernel_of_its_own(host: Target, image: T
         with pytest.raises(MaiaError, match="not provable here"):
             target.apply("disks", disks_data=device, disks_encrypted=True)
     assert set(host.sh(f"head -c 1048576 {device} | tr -d '\\0' | wc -c").split()) == {"0"}
+
+
+def test_what_is_slow_to_be_opened_is_waited_for_at_a_start(host: Target) -> None:
+    """What the role says of its device, to a systemd that has it; that it is written wants a kernel of its own."""
+    unit = "dev-mapper-maia\\x2ddata.device"
+    limit = f"systemctl show --value --property=JobRunningTimeoutUSec '{unit}'"
+    assert host.sh(limit) == "1min 30s\n"
+    told = (converge.ROLES / "disks" / "files" / "device.conf").read_text()
+    host.sh(f"mkdir '/etc/systemd/system/{unit}.d'; printf '%s' '{told}' >'/etc/systemd/system/{unit}.d/60-maia.conf'")
+    host.sh("systemctl daemon-reload")
+    assert host.sh(limit) == "infinity\n"
+    assert host.apply("disks", entry="remove") == [
+        "disks : Take away what is said of its device", "disks : Have systemd read the units of disks",
+    ]  # fmt: skip
+    assert host.sh(limit) == "1min 30s\n"
 
 
 def test_a_folder_that_cannot_be_a_mount_is_refused(host: Target, disk: Disk) -> None:

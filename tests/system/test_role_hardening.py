@@ -120,6 +120,16 @@ def test_new_files_are_not_for_others_and_a_silent_shell_ends(hardened: Target) 
     assert "\n0\n" not in said.stdout
 
 
+def test_temporary_files_lie_where_nobody_else_looks(hardened: Target) -> None:
+    folder = hardened.sh("su -l anna -c 'mktemp -d'").strip()
+    assert folder.startswith("/tmp/user/")
+    assert "Permission denied" in _as(hardened, "ben", f"ls {folder}").stderr
+
+
+def test_a_guess_at_a_kept_password_is_dear(hardened: Target) -> None:
+    assert hardened.sh("getent shadow anna ben").count(":$y$jBT$") == 2, "yescrypt's cost is 7"
+
+
 def test_a_program_that_dies_leaves_nothing_of_its_memory(hardened: Target) -> None:
     said = _as(hardened, "anna", "ulimit -Hc")
     assert said.stdout == "0\n"
@@ -137,6 +147,18 @@ def test_the_hosts_own_network_follows_no_one_elses_word(hardened: Target) -> No
     names = ("accept_redirects", "accept_source_route", "send_redirects", "log_martians", "rp_filter")
     found = hardened.sh("cd /proc/sys/net/ipv4/conf/all; cat " + " ".join(names)).split()
     assert found == ["0", "0", "0", "1", "1"]
+
+
+def test_what_a_run_that_was_cut_did_not_get_to_is_done_by_the_next(hardened: Target) -> None:
+    hardened.sh("sysctl -qw net.ipv4.conf.all.log_martians=0; mount -o remount,bind,exec /dev/shm; umount /var/tmp")
+    assert hardened.apply("hardening") == [
+        "hardening : Apply the settings of the kernel",
+        "hardening : Mount what can be mounted now",
+    ]
+    assert hardened.sh("cat /proc/sys/net/ipv4/conf/all/log_martians") == "1\n"
+    mounts = hardened.sh("grep -E '^[^ ]+ (/dev/shm|/var/tmp) ' /proc/self/mounts").splitlines()
+    assert len([line for line in mounts if "noexec" in line]) == 2
+    assert hardened.apply("hardening") == []
 
 
 def test_of_the_shared_kernel_nothing_was_changed(hardened: Target, kernel: str) -> None:
