@@ -23,6 +23,8 @@ from infra.catalog.model import (
     Zone,
 )
 
+ENVELOPE = "envelope"
+"""The secret whose key encrypts what services write encrypted; it is never in the database, nor in a container."""
 DATABASE = "maia"
 """The database of MAIA's data."""
 
