@@ -12,7 +12,7 @@ from app.migrate.adopt import binding, facts, journal, maps
 from app.migrate.adopt.binding import Bound, Unfit
 from app.migrate.adopt.envelope import Key
 from app.migrate.adopt.outcome import Outcome
-from app.migrate.adopt.table import Table
+from app.migrate.adopt.table import Table, quoteless
 from app.migrate.refused import Refused
 from app.migrate.target import Connect, serious
 
@@ -58,17 +58,22 @@ def _outcomes(link: Link, key: Key, say: Say, table: str) -> Iterator[Outcome]:
     fit = binding.ordered([each for each in found if isinstance(each, Bound)], known)
     for place, bound in enumerate(fit, 1):
         say(f"{place} of {len(fit)}: {bound.map.name}")
-        try:
-            with link.transaction():
-                yield Table(link, bound, key).adopt()
-        except psycopg.Error as error:
-            serious(error)
-            raise
+        yield _outcome(link, bound, key)
     yield from (
         Outcome(each.map.name, each.map.source, each.map.target, each.why, homeless=each.homeless)
         for each in found
         if isinstance(each, Unfit) and each.why
     )
+
+
+def _outcome(link: Link, bound: Bound, key: Key) -> Outcome:
+    try:
+        with link.transaction():
+            return Table(link, bound, key).adopt()
+    except psycopg.Error as error:
+        serious(error)
+        why = f"its rows cannot be read: {quoteless(error)}"
+        return Outcome(bound.map.name, bound.map.source, bound.map.target, why, homeless=bound.homeless)
 
 
 def chosen(table: str) -> Sequence[maps.Map]:

@@ -195,7 +195,7 @@ class _Binding:
         while (reference := self.facts.points(*here)) is not None:
             here = reference.target, reference.theirs[0]
         if here[0] in PEOPLE:
-            return "users"
+            return values.ACCOUNTS
         return self.map.source.removeprefix("public.") if here[0] == self.map.target else here[0]
 
     def _through(self, name: str, link: Sql, reference: Reference) -> Value:
@@ -212,9 +212,7 @@ class _Binding:
         return found
 
     def _rest(self, column: Column, kept: Sequence[str]) -> Value:
-        pairs = sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(
-            sql.SQL(", ").join(sql.SQL("{}, to_jsonb(t.{})").format(sql.Literal(n), sql.Identifier(n)) for n in kept)
-        )
+        pairs = values.packed(kept)
         return values.made(maps.Column(packed=True), column, Read(pairs, pairs, "jsonb"), "")
 
     # -- what is read -----------------------------------------------------------------------------------------------
@@ -246,13 +244,7 @@ class _Binding:
         """All of them that the table has, as one object."""
         there = [column.name for name in spec.sources if (column := self._found(name)) is not None]
         (self.hidden if hidden else self.taken).update(dict.fromkeys(there))
-        if not there:
-            return None
-        return sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}, to_jsonb(t.{})").format(sql.Literal(name), sql.Identifier(name)) for name in there
-            )
-        )
+        return values.packed(there) if there else None
 
     def _wanted(self) -> Sql:
         found: list[Sql] = [sql.SQL("{} is not null").format(self.key)]

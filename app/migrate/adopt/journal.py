@@ -35,24 +35,3 @@ def open_(link: Link) -> None:
     if found is not None and found.copied is None:
         raise Refused("is not copied yet", "migration", "maia migrate copy --source FILE")
     link.execute(SCHEMA.encode())
-
-
-def note(link: Link, name: str, source: str, target: str, digest: str) -> None:
-    """That a map was carried out, now or once more."""
-    link.execute(
-        """insert into maia_migrate.adoptions (name, source, target, rows, digest)
-           values (%(name)s, %(source)s, %(target)s,
-             (select count(*) from maia_migrate.adopted where name = %(name)s), %(digest)s)
-           on conflict (name) do update set rows = excluded.rows, digest = excluded.digest, at = excluded.at""",
-        {"name": name, "source": source, "target": target, "digest": digest},
-    )
-
-
-def forget(link: Link, name: str) -> None:
-    """That rows of a map were taken back."""
-    link.execute(
-        """with rest as (select count(*) as rows from maia_migrate.adopted where name = %(name)s),
-           gone as (delete from maia_migrate.adoptions where name = %(name)s and (select rows from rest) = 0)
-           update maia_migrate.adoptions set rows = rest.rows from rest where name = %(name)s and rest.rows > 0""",
-        {"name": name},
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,12 +11,12 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import DataError, IntegrityError, RaiseException
 
-from app.migrate.adopt import journal
+from app.migrate.adopt import values
 from app.migrate.adopt.binding import Bound
 from app.migrate.adopt.envelope import Key
 from app.migrate.adopt.facts import Reference
 from app.migrate.adopt.outcome import SHOWN, Outcome, Reason
-from app.migrate.refused import Refused, told
+from app.migrate.refused import Refused
 from app.schema.sealed import Unreadable
 
 Link = psycopg.Connection[tuple[Any, ...]]
@@ -62,7 +63,7 @@ class Table:
         self._enclose()
         self._write()
         digest = self._compared()
-        self._note(digest)
+        self._note()
         adopted = self._one(sql.SQL("select count(*) from {} where {}").format(ROWS, DONE))
         there = self._one(sql.SQL("select count(*) from {} where {}").format(ROWS, THERE))
         refused = tuple(self._refused())
@@ -108,6 +109,7 @@ class Table:
         self.link.execute(query)
         self.link.execute(sql.SQL("create index on {} ({})").format(ROWS, PLACE))
         self.link.execute(sql.SQL("create index on {} ({})").format(ROWS, SOURCE))
+        self.link.execute(sql.SQL("analyze {}").format(ROWS))
         self.link.execute(
             sql.SQL("update {} a set {} = true where exists (select from {} m where {})").format(
                 ROWS, THERE, bound.target, self._same()
@@ -138,7 +140,6 @@ class Table:
         }
         for name in ("ours", "theirs"):
             self.link.execute(sql.SQL("create index on {} ({})").format(ROWS, names[name]))
-        self.link.execute(sql.SQL("analyze {}").format(ROWS))
         self.link.execute(
             sql.SQL(
                 """with recursive levels as (
@@ -273,11 +274,11 @@ class Table:
         except Unreadable:
             return None
 
-    def _note(self, digest: str) -> None:
+    def _note(self) -> None:
         self.link.execute(
             sql.SQL(
-                """insert into maia_migrate.adopted (name, source, target, taken, became)
-                   select {}, a."~source", {}, a."~taken", {} from {} a join {} m on {} where {}"""
+                """insert into maia_migrate.adopted (name, source, target, taken, said, became)
+                   select {}, a."~source", {}, a."~taken", a."~said", {} from {} a join {} m on {} where {}"""
             ).format(
                 sql.Literal(self.bound.map.name),
                 key("m", self.bound.own),
@@ -288,7 +289,6 @@ class Table:
                 DONE_OF_A,
             )
         )
-        journal.note(self.link, self.bound.map.name, self.bound.map.source, self.bound.map.target, digest)
 
     # -- what is told -------------------------------------------------------------------------------------------------
 
@@ -320,7 +320,12 @@ DONE_OF_A = sql.SQL("a.{} is null and not a.{}").format(FAULT, THERE)
 
 
 def _hashed(parts: Sequence[sql.Composable]) -> sql.Composable:
-    return sql.SQL("hashtextextended(jsonb_build_array({})::text, 0)").format(sql.SQL(", ").join(parts))
+    return sql.SQL("hashtextextended(({})::text, 0)").format(values.array(parts))
+
+
+def quoteless(error: psycopg.Error) -> str:
+    """The server's words, which may quote a value, without it."""
+    return re.sub(r'"[^"]*"', "…", error.diag.message_primary or "the server would not")
 
 
 def _why(error: psycopg.Error) -> str:
@@ -333,7 +338,7 @@ def _why(error: psycopg.Error) -> str:
         return f"says nothing of {error.diag.column_name}"
     if error.sqlstate in ("23514", "23P01") and error.diag.constraint_name:
         return f"breaks {error.diag.constraint_name}"
-    return told(error)
+    return quoteless(error)
 
 
 def _absent(constraint: str | None) -> str:

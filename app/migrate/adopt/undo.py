@@ -37,7 +37,7 @@ def undo(connect: Connect, say: Say, table: str = "", *, changed: bool = False) 
         link.autocommit = True
         journal.open_(link)
         known = facts.read(link)
-        adopted = [name for (name,) in link.execute("select name from maia_migrate.adoptions order by at desc")]
+        adopted = [name for (name,) in link.execute("select distinct name from maia_migrate.adopted order by 1")]
         wanted = {each.name: each for each in chosen(table)}
         found = []
         for each in _backwards([wanted[name] for name in adopted if name in wanted], known):
@@ -80,7 +80,6 @@ class _Undo:
         gone = self._forget()
         written = () if changed else self._keys(sql.SQL("l.changed and not l.gone"))
         held = self._keys(sql.SQL("l.held"))
-        journal.forget(self.link, self.map.name)
         self.link.execute(sql.SQL("drop table {}").format(ROWS))
         return Undone(self.map.name, self.map.target, removed, gone, written, held)
 

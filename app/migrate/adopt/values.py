@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -13,10 +13,14 @@ NAMESPACE = "8a4f3f0e-6f0b-5f0c-9c58-5d2f5f5f0d1a"
 """Within it, identities are made from keys that are none."""
 ELEMENTS = ("fire", "water", "earth", "air", "aether")
 PHASES = ("F1", "F2", "F3", "W1", "W2", "W3", "E1", "E2", "E3", "A1", "A2", "A3")
+ACCOUNTS = "users"
+"""Identities of people are made nowhere but by whoever lets them in."""
 STAMPS = ("timestamp", "timestamptz", "date")
 WHOLE = ("int2", "int4", "int8")
 MILLISECONDS = 100_000_000_000
 """A number that is larger counts milliseconds since 1970, no seconds."""
+
+CHUNK = 40
 
 Sql = sql.Composable
 
@@ -59,7 +63,7 @@ def made(spec: maps.Column, column: facts.Column, first: Read | None, seed: str)
         return _plain(column, _sql("({})::{}", sql.Literal(spec.otherwise), sql.SQL(column.base)))
     if spec.words:
         first = _words(first, spec.words)
-    if seed:
+    if seed and seed != ACCOUNTS:
         return _plain(column, identity(first.text, seed, spec.salt))
     convert = _KINDS.get(column.kind) or _KINDS.get(column.base.partition("(")[0], _other)
     return _else(spec, column, convert(first, column, spec))
@@ -106,6 +110,20 @@ def identity(text: Sql, seed: str, salt: str = "") -> Sql:
     if salt:
         return derived
     return _sql("case when pg_input_is_valid({0}, 'uuid') then ({0})::uuid else {1} end", text, derived)
+
+
+def array(parts: Sequence[Sql]) -> Sql:
+    """A list in JSON of however many; a function takes a hundred arguments."""
+    chunks = [parts[first : first + CHUNK] for first in range(0, max(len(parts), 1), CHUNK)]
+    return sql.SQL(" || ").join(_sql("jsonb_build_array({})", sql.SQL(", ").join(chunk)) for chunk in chunks)
+
+
+def packed(names: Sequence[str]) -> Sql:
+    """An object in JSON of these columns, without those that are empty."""
+    pairs = [_sql("{}, to_jsonb(t.{})", sql.Literal(name), sql.Identifier(name)) for name in names]
+    chunks = [pairs[first : first + CHUNK] for first in range(0, max(len(pairs), 1), CHUNK)]
+    made = (_sql("jsonb_build_object({})", sql.SQL(", ").join(chunk)) for chunk in chunks)
+    return _sql("jsonb_strip_nulls({})", sql.SQL(" || ").join(made))
 
 
 def _sql(template: str, *parts: Sql) -> Sql:
