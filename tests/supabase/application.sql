@@ -90,4 +90,12 @@ insert into public.session_notes
     'final', case when n = 3 then '2025-07-01 10:00'::timestamp end, '2025-06-01 12:00' from generate_series(1, 24) n;
 create table public.audit_logs (audit_id uuid primary key, user_id uuid, action_type text);
 insert into public.audit_logs values (md5('audit')::uuid, null, 'login');
-create table public.keyless (id int, n int);
+-- Without a key, and with a row that is there twice; and one that nothing tells apart.
+create table public.consciousness_micro_moments (id uuid, user_id text not null, moment_description text not null);
+insert into public.consciousness_micro_moments
+  select md5('micro' || least(n, 4))::uuid, md5('user' || n), 'Moment ' || n from generate_series(1, 5) n;
+create table public.ea_analytics_events (user_id text, event_type text not null, payload jsonb not null);
+create table public.community_commons_posts (
+  id uuid primary key, user_id text, title text, content text, tags text[], created_at timestamptz
+);
+insert into public.community_commons_posts values (md5('post')::uuid, md5('user1'), ' Title ', 'Body', null, '2026-01-06');

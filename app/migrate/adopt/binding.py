@@ -40,6 +40,8 @@ class Bound:
     """The key of the table of ours."""
     references: tuple[Reference, ...]
     """To others of ours, all of whose columns the map fills."""
+    loose: bool
+    """Whether nothing but its name says that the key is one."""
 
     @property
     def source(self) -> sql.Identifier:
@@ -106,6 +108,9 @@ class _Binding:
         key = [column.name for name in self.map.key if (column := self._found(name)) is not None] or list(
             self.facts.keys.get(self.map.source, ())
         )
+        loose = not key and not self.map.key and "id" in self.names
+        if loose:
+            key = [self.names["id"].name]
         if not key or len(key) < len(self.map.key):
             return self._unfit("has no key by which its rows are told apart")
         self.key = sql.SQL(" || '/' || ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in key)
@@ -149,7 +154,7 @@ class _Binding:
         first = self._order()
         return Bound(
             self.map, self.key, found, packed, (*self.taken, *self.hidden), tuple(self.hidden), tuple(homeless),
-            self._wanted(), first, own, tuple(self._references({*found})),
+            self._wanted(), first, own, tuple(self._references({*found})), loose,
         )  # fmt: skip
 
     def _references(self, filled: Set[str]) -> Iterator[Reference]:
@@ -222,21 +227,24 @@ class _Binding:
 
     def _read(self, sources: Sequence[str], look: Sequence[str] = ()) -> Read | None:
         """The first of them that the table has, or what is found by it in another table."""
-        for name in sources:
+        for place, name in enumerate(sources):
             column = self._found(name)
             if column is None:
                 continue
             self.taken[column.name] = None
             whole: Sql = sql.SQL("t.{}").format(sql.Identifier(column.name))
-            if len(look) == 3 and self.facts.column(f"public.{look[0]}", look[2]):
+            if look and all(self.facts.column(f"public.{look[0]}", each) for each in look[1:]):
                 table, key, wanted = map(sql.Identifier, look)
                 text = sql.SQL("(select l.{}::text from public.{} l where l.{}::text = {}::text limit 1)").format(
                     wanted, table, key, whole
                 )
                 return Read(text, text, "text")
             if path := name.partition(".")[2]:
-                text = sql.SQL("to_jsonb({}) #>> {}").format(whole, sql.Literal(path.split(".")))
-                return Read(sql.SQL("({})").format(text), sql.SQL("({})").format(text), "text")
+                text = sql.SQL("(to_jsonb({}) #>> {})").format(whole, sql.Literal(path.split(".")))
+                # An object need not have the key: what comes next may say it.
+                if (others := self._read(sources[place + 1 :])) is not None:
+                    text = sql.SQL("coalesce({}, {})").format(text, others.text)
+                return Read(text, text, "text")
             return Read(sql.SQL("{}::text").format(whole), whole, column.kind)
         return None
 

@@ -119,14 +119,13 @@ class Table:
     def _orphans(self, reference: Reference) -> None:
         """Refuse at once what refers to nothing; one by one it would take long where there are many."""
         same = [
-            sql.SQL("r.{} = a.{}").format(sql.Identifier(theirs), sql.Identifier(ours))
+            sql.SQL("(r.{} = a.{ours} or a.{ours} is null)").format(sql.Identifier(theirs), ours=sql.Identifier(ours))
             for ours, theirs in zip(reference.columns, reference.theirs)
         ]
-        given = [sql.SQL("a.{} is not null").format(sql.Identifier(name)) for name in reference.columns]
         query = sql.SQL(
-            "update {} a set {} = {} where {} and {} and not exists (select from maia.{} r where {})"
+            "update {} a set {} = {} where {} and a.{} is not null and not exists (select from maia.{} r where {})"
         ).format(
-            ROWS, FAULT, sql.Literal(_absent(reference.name)), DONE_OF_A, sql.SQL(" and ").join(given),
+            ROWS, FAULT, sql.Literal(_absent(reference.name)), DONE_OF_A, sql.Identifier(reference.columns[0]),
             sql.Identifier(reference.target), sql.SQL(" and ").join(same),
         )  # fmt: skip
         self.link.execute(query)
@@ -309,6 +308,15 @@ class Table:
         ).format(FAULT, SOURCE, PLACE, SHOWN, ROWS)
         for why, rows, keys in self.link.execute(query):
             yield Reason(why, rows, tuple(keys))
+        if self.bound.loose:
+            query = sql.SQL(
+                """select count(*), (array_agg(k.key))[1:{}] from (
+                     select {key} as key, row_number() over (partition by {key}) as n from {} t where {}) k
+                   where k.n > 1"""
+            ).format(SHOWN, self.bound.source, self.bound.wanted, key=self.bound.key)
+            for rows, keys in self.link.execute(query):
+                if rows:
+                    yield Reason("has the key of another row", rows, tuple(keys))
 
     def _one(self, query: Any, parameters: Sequence[Any] = ()) -> int:
         row = self.link.execute(query, parameters).fetchone()

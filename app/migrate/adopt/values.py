@@ -143,7 +143,7 @@ def _else(spec: maps.Column, column: facts.Column, value: Value) -> Value:
     if spec.otherwise is not None:
         fallback = _sql("({})::{}", sql.Literal(str(spec.otherwise)), sql.SQL(column.base))
     elif column.wanted and column.default:
-        fallback = _sql("({})::{}", sql.SQL(column.default.replace("{", "{{").replace("}", "}}")), sql.SQL(column.base))
+        fallback = _sql("({})::{}", sql.SQL(column.default), sql.SQL(column.base))
     else:
         return value
     found = _sql("coalesce({}, {})", value.take, fallback)

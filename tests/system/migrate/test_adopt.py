@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.migrate.adopt import adoption
+from app.migrate.adopt import adoption, maps
 from app.migrate.adopt.outcome import Outcome
 from app.migrate.adopt.undo import undo
 from app.migrate.refused import Refused
@@ -114,7 +114,7 @@ def test_the_plan_says_what_becomes_and_changes_nothing(fresh: Adopted, adopted:
     assert planned["users"].homeless == ("email", "password_hash")
     assert planned["users"].adopted == 60
     assert "stays readable" in planned["audit_logs"].why
-    assert "keyless" not in planned
+    assert planned["ea_analytics_events"].why == "has no key by which its rows are told apart"
 
 
 def test_rows_become_what_they_were(adopted: Adopted) -> None:
@@ -139,6 +139,7 @@ def test_rows_become_what_they_were(adopted: Adopted) -> None:
     assert adopted.rows("select kind, detail from maia.memories limit 1") == [
         ("somatic", {"tags": ["t"], "metadata": {"deep": [1, None]}})
     ]
+    assert adopted.rows("select title, tags from maia.community_commons_posts") == [("Title", [])], "a default stands"
     assert adopted.one("select min(day)::text from maia.elemental_evolution") == "2026-01-05"
 
 
@@ -151,6 +152,7 @@ def test_rows_that_ours_refuse_are_counted_and_named_and_stay(adopted: Adopted) 
             ("what it refers to is not there (breakthrough_moments_user_id_fkey)", 10), ("breaks element_check", 1)
         ],
         "elemental_evolution": [("breaks score_check", 1)],
+        "consciousness_micro_moments": [("has the key of another row", 1)],
         "session_notes": [("breaks session_notes_minutes_check", 1)],
     }  # fmt: skip
     [reason] = found["session_notes"].refused
@@ -276,8 +278,6 @@ def test_a_table_that_says_too_little_stays_and_it_is_said_why(fresh: Adopted) -
     fresh.run("alter table public.session_notes drop column session_date, drop column created_at")
     found = fresh.plan("session_notes")["session_notes"]
     assert (found.why, found.adopted) == ("nothing in it says held_at", 0)
-    fresh.run("alter table public.maia_sessions drop constraint maia_sessions_pkey")
-    assert fresh.plan("maia_sessions")["maia_sessions"].why == "has no key by which its rows are told apart"
 
 
 @pytest.mark.parametrize("at", ["users", pytest.param("session_notes", marks=pytest.mark.long)])
@@ -289,6 +289,30 @@ def test_killed_anywhere_it_goes_on_and_everything_is_there(fresh: Adopted, adop
     assert fresh.rows(COUNTS) == adopted.rows(COUNTS)
     journal = "select name, count(*), sum(said) from maia_migrate.adopted group by 1 order by 1"
     assert fresh.rows(journal) == adopted.rows(journal)
+
+
+def test_every_map_is_understood_by_the_server_where_its_table_has_all_that_it_looks_for(fresh: Adopted) -> None:
+    fresh.run("drop schema public cascade; create schema public; create schema if not exists auth")
+    columns: dict[str, dict[str, None]] = {}
+    for each in maps.read():
+        if each.target:
+            named = [name for column in each.columns.values() for name in (*column.sources, *column.until)]
+            usual = [name for column in maps.common().values() for name in column.sources]
+            ours = fresh.rows(
+                "select attname::text from pg_attribute where attrelid = ('maia.' || %s)::regclass and attnum > 0",
+                each.target,
+            )
+            given = (*named, *usual, *(name for (name,) in ours), *each.key, *each.where)
+            columns.setdefault(each.source, {}).update(dict.fromkeys(name.partition(".")[0] for name in given))
+    made = []
+    for table, names in columns.items():
+        # One key for all, and names that are one to a map are one.
+        folded = {name.replace("_", ""): name for name in names if name != "id"}
+        made.append(f"create table {table} (id int primary key, {', '.join(f'{n} text' for n in folded.values())})")
+    fresh.run("; ".join(made))
+    found = fresh.plan()
+    assert {name: each.why for name, each in found.items() if each.why} == {}
+    assert found.keys() == {each.name for each in maps.read() if each.target}
 
 
 def test_while_a_copy_is_under_way_nothing_is_adopted(fresh: Adopted) -> None:
