@@ -24,6 +24,7 @@ from infra import (
 )
 from infra.engine import Engine
 from infra.errors import MaiaError
+from infra.plan import ENVELOPE
 from infra.sizes import size
 from infra.stack import Stack
 from infra.toolchain import pulumi
@@ -96,7 +97,7 @@ def _stored(stack: Stack) -> Iterator[Finding]:
 def _aging(stack: Stack) -> Iterator[Finding]:
     """Secrets and certificates that have served long enough."""
     days = stack.config.care.secrets
-    fixed = {recovery.KEY, *authority.NAMES, *authority.OPTIONAL}
+    fixed = {recovery.KEY, ENVELOPE, *authority.NAMES, *authority.OPTIONAL}
     for name, age in ages.old(stack.site, stack.name, days).items() if days else ():
         if name in stack.plan.secrets and name not in fixed and not initialise.given(name):
             yield f"the secret {name} is {age} days old", f"./maia secrets rotate {name} --stack {stack.name}"

@@ -58,10 +58,10 @@ def copy(stack: Stack, source: Path, chosen: Selection, say: Callable[[str], Non
     Raises:
         MaiaError: it cannot begin or go on; what was done stays, and the same command goes on from there.
     """
-    socket = _socket(stack)
+    path = socket(stack)
     with translated():
         dump = dumper.of(stack.plan.container(PART).image_id)
-        return Copy(described(source), partial(connect, socket), dump, chosen, room(stack), say).run()
+        return Copy(described(source), partial(connect, path), dump, chosen, room(stack), say).run()
 
 
 def verify(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[str], None]) -> tuple[Result, Path]:
@@ -73,9 +73,9 @@ def verify(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[st
     Raises:
         MaiaError: nothing was copied yet, or a side is gone.
     """
-    socket = _socket(stack)
+    path = socket(stack)
     with translated():
-        found = comparing.verify(described(source), partial(connect, socket), say)
+        found = comparing.verify(described(source), partial(connect, path), say)
     return found, written(found, stack.site.evidence(stack.name) / "migration", key)
 
 
@@ -108,15 +108,20 @@ def opened(stack: Stack) -> Iterator[Link]:
     Raises:
         MaiaError: there is none yet.
     """
-    with connect(_socket(stack)) as link:
+    with connect(socket(stack)) as link:
         yield link
 
 
-def _socket(stack: Stack) -> str:
-    socket = stack.postgres
-    if not schema.exists(socket):
+def socket(stack: Stack) -> str:
+    """Where the appliance's database is met.
+
+    Raises:
+        MaiaError: there is none yet.
+    """
+    path = stack.postgres
+    if not schema.exists(path):
         raise MaiaError("there is none yet", where=f"database {DATABASE}", mend="maia up")
-    return socket
+    return path
 
 
 def connect(socket: str) -> Link:

@@ -1,6 +1,6 @@
 -- Where a migration stands. It lies in the database that it fills, so that a step and the note of it are one transaction:
 -- whatever is killed when, both are there or neither.
-create schema maia_migrate;
+create schema if not exists maia_migrate;
 comment on schema maia_migrate is 'The migration into this database: how far it is, and what became of each object.';
 create table maia_migrate.run (
   one boolean primary key default true check (one),

@@ -1,4 +1,4 @@
-"""Move a project of Supabase to this appliance: planned, copied, verified.
+"""Move a project of Supabase to this appliance: planned, copied, verified, adopted.
 
 FILE holds one line, the connection string of the source, and is its owner's alone (chmod 600). `plan` changes nothing
 on either side, `copy` nothing at the source; broken off, it goes on where it was.
@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.cli import common
+from infra.cli import adopt, common
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help="compare every row and definition, with a signed report")
     verify.add_argument("--source", type=Path, metavar="FILE", required=True, help="describes the source")
     status = actions.add_parser("status", help="where it stands, and what became of each object")
+    adopt.add_arguments(actions.add_parser("adopt", help="take the application's rows into MAIA's own schema, or back"))
     for action in (plan, copy):
         action.add_argument("--source", type=Path, metavar="FILE", required=True, help="describes the source")
         action.add_argument("--schema", action="append", default=[], metavar="NAME", help="only this one")
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
             return _copy(stack, args)
         case "verify":
             return _verify(stack, args.source)
+        case "adopt":
+            return adopt.run(stack, args)
         case _:
             return _status(stack, as_json=args.json)
 

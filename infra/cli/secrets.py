@@ -67,14 +67,16 @@ def _show(args: argparse.Namespace) -> int:
 
 def _rotate(args: argparse.Namespace) -> int:
     from infra import authority, credentials, initialise, recovery
+    from infra.plan import ENVELOPE
     from infra.progress import Progress
 
     stack = common.started(args)
     if initialise.given(args.name):
         raise MaiaError("not made here", where=f"secrets:{args.name}", mend=f"maia secrets set {args.name}")
-    if args.name == recovery.KEY:
+    fixed = {recovery.KEY: "opens every point there is", ENVELOPE: "opens what services encrypted in the database"}
+    if args.name in fixed:
         raise MaiaError(
-            "opens every point there is and cannot be rotated",
+            f"{fixed[args.name]} and cannot be rotated",
             where=f"secrets:{args.name}",
             mend="keep it where only you can read it",
         )

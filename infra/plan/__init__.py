@@ -19,6 +19,7 @@ from infra.plan.containers import EXIT_PORT, EXIT_PROXY, container
 from infra.plan.hosts import Decided, servers
 from infra.plan.model import (
     DATABASE,
+    ENVELOPE,
     EVIDENCE,
     Absent,
     Acme,
@@ -44,6 +45,7 @@ from infra.plan.networks import grants, networks, slots
 
 __all__ = [
     "DATABASE",
+    "ENVELOPE",
     "EXIT_PORT",
     "EXIT_PROXY",
     "Absent",
@@ -138,6 +140,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
                     *(need.secret for need in needs),
                     *(name for s in services for name in s.secrets),
                     *(name for host in hosts for name in host.secrets),
+                    *([ENVELOPE] if config.database.enabled and "postgres" in by_name else []),
                 }
             )
         ),

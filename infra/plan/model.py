@@ -23,6 +23,8 @@ from infra.catalog.model import (
     Zone,
 )
 
+ENVELOPE = "envelope"
+"""The secret whose key encrypts what services write encrypted; it is never in the database, nor in a container."""
 EVIDENCE = "evidence"
 """The secret that the key follows from by which evidence is signed: every stack has one."""
 DATABASE = "maia"

@@ -86,9 +86,9 @@ def test_the_search_finds_what_is_there(secrets: Secrets, stack: Stack) -> None:
     used = {name for name in secrets if name in stack.plan.secrets}
     assert kept["custodian"] == used | {authority.KEY}
     # The operator's password is kept as a hash, as is that of Redis's copy; keys of archives are derived from theirs,
-    # and what signs evidence is of use on the machine alone.
+    # and what signs evidence, or encrypts what is adopted, is of use on the machine alone.
     keys = {name for name in secrets if name.endswith("TLS key")}
-    assert kept["others"] == (used | keys) - {"operator", "recovery", "redis-backup", "evidence"}
+    assert kept["others"] == (used | keys) - {"operator", "recovery", "redis-backup", "evidence", "envelope"}
 
 
 def test_docker_knows_no_secret(secrets: Secrets, stack: Stack, running: Mapping[str, Running]) -> None:

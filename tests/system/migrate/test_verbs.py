@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from app.migrate.journal import Told
 from infra import cli, signature
 from infra.cli import common
 from infra.place import HERE
+from infra.plan import ENVELOPE
 from infra.site import Site
 from tests.postgres import Server
 from tests.supabase.project import Project
@@ -23,12 +25,12 @@ def maia(
 ) -> Callable[..., int]:
     """The verb on a stack that is no more than this Postgres and a site folder."""
     part = SimpleNamespace(image_id=image, mounts=())
-    plan = SimpleNamespace(has=lambda name: True, container=lambda name: part)
+    plan = SimpleNamespace(has=lambda name: True, container=lambda name: part, database="maia")
     stack = SimpleNamespace(
         name="moving", site=Site(tmp_path / "site"), plan=plan, postgres=appliance.socket, place=HERE
     )
     monkeypatch.setattr(common, "started", lambda args: stack)
-    secrets = {signature.SECRET: "a secret of the stack's"}
+    secrets = {signature.SECRET: "a secret of the stack's", ENVELOPE: "another one of the stack's"}
     monkeypatch.setattr(common, "engine", lambda stack, say: SimpleNamespace(secrets=lambda: secrets))
     return lambda *words: cli.main(["migrate", *words])
 
@@ -49,3 +51,32 @@ def test_a_fault_is_one_line(maia: Callable[..., int], tmp_path: Path, capsys: p
     lines = capsys.readouterr().err.splitlines()
     assert f"maia: {tmp_path}/absent: No such file or directory (name a file of one line)" in lines
     assert "maia: --table: 'nameless' is no table (name it as SCHEMA.NAME)" in lines
+
+
+def test_what_was_moved_is_adopted_as_far_as_it_goes_and_taken_back(
+    maia: Callable[..., int], appliance: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with appliance.connect("maia", autocommit=True) as link:
+        query = "select count(*) from maia.users"
+        before = link.execute(query).fetchone()
+        assert maia("adopt", "--plan") == 1
+        said = capsys.readouterr().out
+        assert "refused:    public.users id is not of its kind: 60 rows" in said
+        assert "would adopt: 400 rows" in said
+        assert link.execute(query).fetchone() == before
+        assert maia("adopt", "--table", "auth.users", "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        people = link.execute("select count(*) from auth.users").fetchone()
+        assert people == (found[0]["adopted"],) == link.execute(query).fetchone()
+        assert maia("adopt", "--undo", "--table", "auth.users") == 0
+        assert capsys.readouterr().out == f"removed: {found[0]['adopted']} rows\n"
+        assert link.execute(query).fetchone() == before
+
+
+def test_a_fault_of_an_adoption_is_one_line(maia: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert maia("adopt", "--changed") == 1
+    assert maia("adopt", "--table", "nothing") == 1
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("maia: ")] == [
+        "maia: --changed: goes with --undo (maia migrate adopt --undo --changed)",
+        "maia: nothing: no map is of it (maia migrate adopt --plan names them)",
+    ]
