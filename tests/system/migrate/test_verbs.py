@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from infra.cli import common
 from infra.place import HERE
 from infra.site import Site
 from tests.postgres import Server
+from tests.supabase.following import slots
 from tests.supabase.project import Project
 
 
@@ -49,3 +51,27 @@ def test_a_fault_is_one_line(maia: Callable[..., int], tmp_path: Path, capsys: p
     lines = capsys.readouterr().err.splitlines()
     assert f"maia: {tmp_path}/absent: No such file or directory (name a file of one line)" in lines
     assert "maia: --table: 'nameless' is no table (name it as SCHEMA.NAME)" in lines
+
+
+def test_the_source_is_followed_and_left_again(
+    maia: Callable[..., int], supabase: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(supabase.file)
+    assert maia("sync", "--once", "--source", file) == 0
+    assert "follows:  following; the source serves" in capsys.readouterr().out
+    assert maia("status", "--source", file) == 0
+    said = capsys.readouterr().out
+    assert "of WAL; the server does not bound it (max_slot_wal_keep_size)" in said
+    assert "belongs to supabase_auth_admin" in said
+    assert maia("cutover", "--source", file) == 1
+    assert (
+        "maia: migration: was not found the same since it is followed (maia migrate verify" in capsys.readouterr().err
+    )
+    assert maia("rollback", "--source", file) == 1
+    assert "there is no way back" in capsys.readouterr().err
+    assert maia("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["following"]["state"] == "following"
+    assert maia("sync", "--stop", "--source", file) == 0
+    assert slots(supabase) == []
+    assert maia("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["following"] is None
