@@ -15,7 +15,8 @@ from app.migrate.tables import Table
 from app.migrate.target import serious
 
 WAITING = 2000
-"""Changes that are held until they are written."""
+LARGE = 8 << 20
+"""Changes, and characters in them, that are held until they are written."""
 ALWAYS = """
 select n.nspname || '.' || c.relname, array_agg(a.attname::text) from pg_attribute a
 join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
@@ -37,7 +38,7 @@ class Applier:
         self.always: dict[str, list[str]] = dict(link.execute(ALWAYS).fetchall())
         self.known: dict[int, Relation] = {}
         self._waiting: dict[int, list[tuple[Statement, list[Any]]]] = {}
-        self._held = 0
+        self._held = self._size = 0
 
     def meet(self, relation: Relation) -> None:
         """Learn what the columns of later changes are.
@@ -90,7 +91,7 @@ class Applier:
                 raise Refused(
                     told(error), f"{relation.schema}.{relation.name}", "mend it and run the same again: nothing is lost"
                 ) from None
-        self._waiting, self._held = {}, 0
+        self._waiting, self._held, self._size = {}, 0, 0
 
     def _run(self, relation: Relation, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         kind, text = statement
@@ -106,7 +107,8 @@ class Applier:
     def _hold(self, number: int, statement: Statement, values: list[Any]) -> None:
         self._waiting.setdefault(number, []).append((statement, values))
         self._held += 1
-        if self._held >= WAITING:
+        self._size += sum(len(value) for value in values if value)
+        if self._held >= WAITING or self._size >= LARGE:
             self.write()
 
     def _insert(self, relation: Relation, new: Row) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,8 +17,7 @@ from app.migrate.flow import Moment
 from app.migrate.refused import Refused
 
 AT_ONCE = 20_000
-"""Changes that are asked for at once; a transaction comes whole, and through a cursor."""
-FETCHED = 500
+"""Changes that are asked for at once; a transaction comes whole, row by row."""
 PATIENCE = 30.0
 """Seconds within which the session of one that was killed ends."""
 FOLLOWABLE = """
@@ -39,6 +38,7 @@ HELD = """
 select s.wal_status::text, pg_wal_lsn_diff(now.lsn, s.restart_lsn)::bigint, s.safe_wal_size
 from pg_replication_slots s, pg_current_wal_lsn() now (lsn) where s.slot_name = %s and s.database = current_database()
 """
+READERS = "select active_pid from pg_replication_slots where slot_name = %s and active_pid is not null"
 REFUSALS = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState,
             psycopg.errors.FeatureNotSupported)  # fmt: skip
 """Why a server, or what stands before it, does not let itself be followed."""
@@ -77,40 +77,43 @@ def retract(link: Link, name: str) -> None:
 
 @contextmanager
 def opened(end: End, name: str, *, lasting: bool) -> Iterator[Moment]:
-    """Make a slot, and hold the rows as they are where it begins; one that does not last ends with this."""
-    with end.stream() as link, end.read() as holder:
-        for each in PATIENT:
-            link.execute(each)
-        kind = sql.SQL("" if lasting else "TEMPORARY ")
-        made = link.execute(
-            sql.SQL("CREATE_REPLICATION_SLOT {} {}LOGICAL pgoutput EXPORT_SNAPSHOT").format(sql.Identifier(name), kind)
-        ).fetchone()
-        assert made
-        flow.join(holder, Moment(made[2], "", made[1]))
+    """Make a slot, and hold the rows as they are where it begins; one that does not last is gone by then."""
+    with closing(end.read()) as holder:
+        with closing(end.stream()) as link:
+            for each in PATIENT:
+                link.execute(each)
+            kind = sql.SQL("" if lasting else "TEMPORARY ")
+            made = link.execute(
+                sql.SQL("CREATE_REPLICATION_SLOT {} {}LOGICAL pgoutput EXPORT_SNAPSHOT").format(
+                    sql.Identifier(name), kind
+                )
+            ).fetchone()
+            assert made
+            flow.join(holder, Moment(made[2], "", made[1]))
         found = holder.execute("select pg_export_snapshot(), pg_current_snapshot()::text").fetchone()
         assert found
         yield Moment(found[0], found[1], made[1])
 
 
-def drop(link: Link, name: str) -> None:
-    """Let go of the WAL.
+def free(link: Link, name: str) -> None:
+    """End whoever reads from it: what a run that was killed has left.
 
     Raises:
-        Refused: somebody reads from it all the time.
+        Refused: they do not end.
     """
     end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            link.execute(
-                "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", [name]
-            )
-            return
-        except psycopg.errors.ObjectInUse:
-            if time.monotonic() > end:
-                raise Refused(
-                    "is read by another session", f"slot {name}", "end that, and run the same again"
-                ) from None
-            time.sleep(0.2)
+    while busy := link.execute(READERS, [name]).fetchall():
+        for (pid,) in busy:
+            link.execute("select pg_terminate_backend(%s)", [pid])
+        if time.monotonic() > end:
+            raise Refused("is read by another session", f"slot {name}", "end that, and run the same again")
+        time.sleep(0.1)
+
+
+def drop(link: Link, name: str) -> None:
+    """Let go of the WAL."""
+    free(link, name)
+    link.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", [name])
 
 
 def held(link: Link, name: str) -> Held | None:
@@ -124,12 +127,11 @@ def changes(link: Link, name: str, upto: int) -> Generator[pgoutput.Message | No
 
     They are all of them where fewer than ``AT_ONCE`` messages come, those counted too that say nothing of rows.
     """
-    with link.transaction(), link.cursor(name="changes") as cursor:
+    with link.transaction(), link.cursor() as cursor:
         # As text, which must not depend on who asks.
         link.execute(digest.SESSION.replace("set ", "set local ").encode())
-        cursor.itersize = FETCHED
-        cursor.execute(PEEK, [name, pgoutput.text(upto), AT_ONCE, f'"{name}"'])
-        for (data,) in cursor:
+        # Row by row: one may be large.
+        for (data,) in cursor.stream(PEEK, [name, pgoutput.text(upto), AT_ONCE, f'"{name}"']):
             yield pgoutput.read(data)
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 
 from app.migrate import delta, digest, flow, pgoutput, slots, tables
 from app.migrate.apply import Applier, Changed
@@ -104,7 +105,10 @@ class Way:
             Tables that it does not tell of, and why.
         """
         self.close()
-        others = self._publish()
+        try:
+            others = self._publish()
+        except Unfollowed as unfollowed:
+            return dict.fromkeys(self.names, str(unfollowed))
         with slots.opened(self.origin, self.slot, lasting=True) as moment:
             self._begin(moment.lsn)
         return others
@@ -112,11 +116,10 @@ class Way:
     def _publish(self) -> dict[str, str]:
         with closing(self.origin.change()) as link:
             found = {name: why for name, why in slots.unfit(link).items() if name in self.names}
-            if not (
-                told := [(table.schema, table.name) for table in self._tables(link) if found.get(table.full) == ""]
-            ):
+            fit = [(table.schema, table.name) for table in self._tables(link) if found.get(table.full) == ""]
+            if not fit:
                 raise Unfollowed("it may tell of no table")
-            slots.publish(link, self.slot, told)
+            slots.publish(link, self.slot, fit)
         return {name: why for name, why in found.items() if why}
 
     def close(self) -> None:
@@ -168,7 +171,7 @@ class Way:
     def point(self, others: Collection[str]) -> Iterator[Moment]:
         """Bring all rows to one moment of the origin, which is held meanwhile; ``others`` no slot tells of."""
         self.near()
-        with slots.opened(self.origin, f"{self.slot}_point", lasting=False) as moment:
+        with slots.opened(self.origin, f"{self.slot}_point_{token_hex(4)}", lasting=False) as moment:
             with self._open() as (reader, writer):
                 self._until(reader, writer, pgoutput.lsn(moment.lsn))
             self.compare(moment, others)
@@ -194,6 +197,7 @@ class Way:
                 held = slots.held(reader, self.slot)
                 if held is None or held.status == "lost":
                     raise Gone("is gone" if held is None else "lost its WAL, which the server had no room for")
+                slots.free(reader, self.slot)
                 path = (writer.execute("show search_path").fetchone() or ("",))[0]
                 writer.execute(digest.SESSION.encode())
                 writer.execute("select set_config('search_path', %s, false)", [path])

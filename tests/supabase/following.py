@@ -46,7 +46,7 @@ def once(found: Sync) -> None:
     found.run(lambda _: False)
 
 
-def slots(supabase: Project) -> list[str]:
+def slot_names(supabase: Project) -> list[str]:
     with supabase.platform() as link:
         return [name for (name,) in link.execute("select slot_name::text from pg_replication_slots order by 1")]
 

@@ -11,7 +11,7 @@ from app.migrate import following
 from app.migrate.refused import Refused
 from app.migrate.verify import Result
 from tests.postgres import Server
-from tests.supabase.following import kill, once, slots, sync, turn, writing
+from tests.supabase.following import kill, once, slot_names, sync, turn, writing
 from tests.supabase.moving import copier, same_rows
 from tests.supabase.project import Project, twin
 from tests.system.mutations import until
@@ -101,7 +101,7 @@ def test_what_was_written_after_the_cutover_is_in_the_old_database(ready: Projec
         link.execute("insert into public.user_s default values")
     assert steps.rollback().state == "returned"
     assert same_rows(ready, appliance, TARGET) == []
-    assert slots(ready) == []
+    assert slot_names(ready) == []
     with ready.owner() as link, appliance.connect(TARGET) as here:
         numbers = "select last_value from pg_sequences where schemaname = 'public' order by sequencename"
         assert link.execute(numbers).fetchall() == here.execute(numbers).fetchall()
@@ -168,7 +168,7 @@ def test_a_cutover_that_was_begun_is_taken_back_and_the_last_one_is_final(ready:
     with pytest.raises(Refused, match="it was given up"):
         turn(found).rollback()
     assert turn(found).finalize().state == "final"
-    assert slots(ready) == []
+    assert slot_names(ready) == []
     with appliance.connect(TARGET) as link:
         assert link.execute("select count(*) from pg_replication_slots").fetchone() == (0,)
         link.execute("insert into public.user_s default values")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from app.migrate import following
+from app.migrate import following, slots
 from app.migrate.refused import Refused
 from app.migrate.scope import Selection
 from tests.postgres import Server
-from tests.supabase.following import kill, once, slots, sync, writing
+from tests.supabase.following import kill, once, slot_names, sync, writing
 from tests.supabase.moving import copier, same_rows
 from tests.supabase.project import Project, twin
 from tests.system.mutations import until
@@ -91,7 +91,10 @@ CHANGES = {
 }
 
 
-def test_every_kind_of_change_comes(own: Project, appliance: Server, followed: str) -> None:
+def test_every_kind_of_change_comes_a_few_at_once(
+    own: Project, appliance: Server, followed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "AT_ONCE", 7)
     with own.owner() as link:
         for change in CHANGES.values():
             link.execute(change.encode())
@@ -131,7 +134,7 @@ def test_killed_while_it_begins_to_follow_it_begins_anew(own: Project, appliance
     kill("sync", own, appliance, followed, "is public.worn the same?")
     once(sync(own, appliance, followed))
     assert differing(own, appliance, followed) == []
-    assert len(slots(own)) == 1
+    assert len(slot_names(own)) == 1
 
 
 def test_what_is_followed_is_not_written_to_by_others(appliance: Server, followed: str) -> None:
@@ -152,7 +155,7 @@ def test_it_is_compared_at_one_moment_while_somebody_writes(own: Project, applia
 
 
 def test_a_slot_that_is_gone_is_named_and_nothing_is_lost(own: Project, appliance: Server, followed: str) -> None:
-    (name,) = slots(own)
+    (name,) = slot_names(own)
     with own.owner() as link:
         link.execute("select pg_drop_replication_slot(%s)", [name])
         link.execute("update public.worn set b = 'unseen' where id = 5; delete from public.worn where id = 6")
@@ -193,7 +196,7 @@ def test_where_no_slot_is_allowed_tables_are_compared(
 ) -> None:
     found = sync(own, appliance, followed)
     found.stop()
-    assert slots(own) == []
+    assert slot_names(own) == []
     with own.platform() as link:
         link.execute("alter role postgres noreplication")
     try:
@@ -201,7 +204,7 @@ def test_where_no_slot_is_allowed_tables_are_compared(
         with own.owner() as link:
             link.execute("update public.worn set b = 'compared' where id = 9; delete from public.doubled where id = 2")
         once(found)
-        assert slots(own) == []
+        assert slot_names(own) == []
         assert differing(own, appliance, followed) == []
         with appliance.connect(followed) as link:
             standing = following.read(link)

@@ -15,7 +15,7 @@ from infra.cli import common
 from infra.place import HERE
 from infra.site import Site
 from tests.postgres import Server
-from tests.supabase.following import slots
+from tests.supabase.following import slot_names
 from tests.supabase.project import Project
 
 
@@ -72,6 +72,6 @@ def test_the_source_is_followed_and_left_again(
     assert maia("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["following"]["state"] == "following"
     assert maia("sync", "--stop", "--source", file) == 0
-    assert slots(supabase) == []
+    assert slot_names(supabase) == []
     assert maia("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["following"] is None
