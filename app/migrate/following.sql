@@ -16,7 +16,7 @@ create table if not exists maia_migrate.following (
   served_since timestamptz
 );
 comment on column maia_migrate.following.slotted is 'Whether changes come through a slot; all tables are compared again and again where they do not, and why.';
-comment on column maia_migrate.following.by_hand is 'Whether a person froze the source, who will also open it again.';
+comment on column maia_migrate.following.by_hand is 'Whether a person answers for what cannot be frozen, or opened again, from here.';
 comment on column maia_migrate.following.behind is 'Bytes of WAL that were not read yet when it was looked last; held: that the slot kept from being removed.';
 comment on column maia_migrate.following.altered is 'What is not the same and that nothing which follows rows brings over.';
 create table if not exists maia_migrate.compared (

@@ -56,7 +56,7 @@ def _end(link: Link) -> None:
             raise Refused(
                 f"sessions that were there before it was frozen cannot be ended: of {whose}",
                 "source",
-                "stop what they belong to and run the same again; maia migrate rollback opens the source again",
+                "stop what they belong to and run the same again, or with --frozen where they do not write",
             )
         time.sleep(0.2)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -50,7 +50,7 @@ class Turn:
         """Stop writes at the source, bring over what is left, compare, and serve here.
 
         Args:
-            frozen: a person has stopped what writes to the source, and answers for it.
+            frozen: a person answers for what cannot be frozen from here.
             way_back: what is written here flows back, so that a rollback loses nothing.
 
         Raises:
@@ -152,10 +152,9 @@ class Turn:
             raise Refused("the way back may not make its schema maia_migrate", "source", mend)
 
     def _freeze(self, link: Link) -> None:
-        if not _now(link).by_hand:
-            self.sync.say("freezing the source")
-            with closing(self.sync.there().change()) as there:
-                freeze.source(there)
+        self.sync.say("freezing the source")
+        with closing(self.sync.there().change()) as there, self._answered(link):
+            freeze.source(there)
 
     def _over(self, link: Link, run: Run) -> None:
         """Both ends are frozen: whatever of this was broken off is made again."""
@@ -197,11 +196,18 @@ class Turn:
         following.enter(link, "following")
 
     def _open_source(self, link: Link) -> None:
-        if _now(link).by_hand:
-            self.sync.say("the source was frozen by hand, and is to be opened by hand")
-            return
-        with closing(self.sync.there().change()) as there:
+        with closing(self.sync.there().change()) as there, self._answered(link):
             freeze.open_source(there)
+
+    @contextmanager
+    def _answered(self, link: Link) -> Iterator[None]:
+        """What may not be done from here, a person does who said so."""
+        try:
+            yield
+        except Refused as refused:
+            if not _now(link).by_hand:
+                raise
+            self.sync.say(f"left to you: {refused}")
 
     # -- the way back -------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ def add_arguments(actions: Actions) -> None:
     sync.add_argument("--once", action="store_true", help="end when what was written by now is here")
     sync.add_argument("--stop", action="store_true", help="take away what following made at the source")
     cutover = actions.add_parser("cutover", help="freeze the source, compare, and serve here")
-    cutover.add_argument("--frozen", action="store_true", help="whatever writes to the source is stopped already")
+    cutover.add_argument("--frozen", action="store_true", help="what cannot be frozen from here is stopped already")
     cutover.add_argument("--one-way", action="store_true", help="what is written here does not flow back")
     rollback = actions.add_parser("rollback", help="return to the source with what was written here")
     finalize = actions.add_parser("finalize", help="give up the way back, and all that following made")
