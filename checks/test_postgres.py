@@ -88,11 +88,13 @@ def login_rules(link: Link, plan: Plan) -> tuple[Any, Any]:
 
 
 def superusers(link: Link, plan: Plan) -> tuple[Any, Any]:
-    """No login has more than its part needs; what the service key acts as passes by row security, and has no login."""
+    """No login has more than its part needs.
+
+    What the service key acts as, and what writes the changes of a migration, pass by row security and have no login.
+    """
     found = _column(link, "select rolname from pg_roles where rolsuper or rolbypassrls or rolreplication")
-    return found - (_column(link, "select rolname from pg_roles where not rolcanlogin") & {"service_role"}), {
-        "postgres"
-    }
+    closed = _column(link, "select rolname from pg_roles where not rolcanlogin")
+    return found - (closed & {"service_role", "maia_mover"}), {"postgres"}
 
 
 def superuser_password(link: Link, plan: Plan) -> tuple[Any, Any]:

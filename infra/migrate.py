@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,19 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from docker.errors import NotFound
 
-from app.migrate import journal, report
+from app.migrate import following, journal, report, slots
 from app.migrate import plan as planning
 from app.migrate import source as sources
-from app.migrate import verify as comparing
 from app.migrate.copy import Copy
+from app.migrate.following import Following
 from app.migrate.journal import Run, Told
 from app.migrate.plan import Plan
 from app.migrate.refused import Refused, told
 from app.migrate.scope import Selection
+from app.migrate.slots import Held
 from app.migrate.source import Source
+from app.migrate.sync import Sync, Wait
+from app.migrate.turn import Turn
 from app.migrate.verify import Result
 from infra import atomic, dumper, machine, schema, signature
 from infra.errors import MaiaError
@@ -73,10 +76,40 @@ def verify(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[st
     Raises:
         MaiaError: nothing was copied yet, or a side is gone.
     """
-    path = socket(stack)
     with translated():
-        found = comparing.verify(described(source), partial(connect, path), say)
+        found = _sync(stack, source, say).verify()
     return found, written(found, stack.site.evidence(stack.name) / "migration", key)
+
+
+def sync(stack: Stack, source: Path, say: Callable[[str], None], wait: Wait) -> None:
+    """Follow the source, or, once the appliance serves, let the source follow it; until ``wait`` says so.
+
+    Raises:
+        MaiaError: it cannot begin or go on; the same command goes on from there.
+    """
+    with translated():
+        _sync(stack, source, say).run(wait)
+
+
+def stop(stack: Stack, source: Path, say: Callable[[str], None]) -> None:
+    """Take away what following made at the source.
+
+    Raises:
+        MaiaError: a side is gone, or a cutover was begun.
+    """
+    with translated():
+        _sync(stack, source, say).stop()
+
+
+def turn(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[str], None]) -> Turn:
+    """The steps that say who serves; what they compare is reported and signed."""
+    folder = stack.site.evidence(stack.name) / "migration"
+    with translated():
+        return Turn(_sync(stack, source, say), lambda found: str(written(found, folder, key)))
+
+
+def _sync(stack: Stack, source: Path, say: Callable[[str], None]) -> Sync:
+    return Sync(described(source), partial(connect, socket(stack)), say)
 
 
 def written(found: Result, folder: Path, key: Ed25519PrivateKey) -> Path:
@@ -87,6 +120,21 @@ def written(found: Result, folder: Path, key: Ed25519PrivateKey) -> Path:
     signature.sign(path, {**document, "page_sha256": hashlib.sha256(page).hexdigest()}, key)
     atomic.write(path.with_suffix(".html"), page)
     return path
+
+
+def standing(stack: Stack, source: Path | None) -> tuple[Following | None, dict[str, str], Held | None]:
+    """Where following stands, tables that no slot tells of, and what the slot holds back, where that can be asked."""
+    with translated(), opened(stack) as link:
+        run, found = journal.run(link), following.read(link)
+        if run is None or found is None:
+            return None, {}, None
+        back = found.state in following.SERVED_HERE
+        slot = following.slot(run, back=back)
+        held = slots.held(link, slot) if back else None
+        if source and not back:
+            with closing(described(source).connect()) as there:
+                held = slots.held(there, slot)
+        return found, following.uncovered(link, slot), held
 
 
 def state(stack: Stack) -> tuple[Run, tuple[int, int, int], list[Told]]:

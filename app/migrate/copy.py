@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from app.migrate import flow, inventory, journal, making, pieces, plan, scope, target
+from app.migrate import flow, inventory, journal, making, pieces, plan, scope, sequences, target, views
 from app.migrate.dump import Entry, arguments, take_apart
 from app.migrate.inventory import Inventory
 from app.migrate.journal import Run, Told
 from app.migrate.plan import Plan
-from app.migrate.refused import Refused, told
+from app.migrate.refused import Refused
 from app.migrate.rows import Rows
 from app.migrate.scope import Selection
 from app.migrate.source import Source
-from app.migrate.target import Connect, Link, acting, opened, serious
+from app.migrate.target import Connect, Link, opened, serious
 
 Say = Callable[[str], None]
 Dump = Callable[[Source, Sequence[str]], str]
@@ -30,11 +30,6 @@ select a.adrelid::bigint, pg_get_expr(a.adbin, a.adrelid) from pg_attrdef a
 join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = a.oid and d.refclassid = 'pg_proc'::regclass
 join pg_proc p on p.oid = d.refobjid where p.pronamespace::regnamespace::text = any(%s) and not exists (
   select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid and e.deptype = 'e')
-"""
-SEQUENCES = "select schemaname::text, sequencename::text, last_value from pg_sequences where last_value is not null"
-REFRESHED = """
-select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind = 'm' and c.relispopulated and n.nspname !~ '^pg_'
 """
 
 
@@ -154,18 +149,12 @@ class Copy:
     def _rest(self, link: Link, found: Run) -> None:
         """What has no piece of its own: how far sequences are, views that hold rows, settings, statistics."""
         with self.source.connect() as reader:
-            sequences = reader.execute(SEQUENCES).fetchall()
-            populated = set(reader.execute(REFRESHED).fetchall())
+            placed = sequences.read(reader)
+            populated = views.populated(reader)
             settings = reader.execute(inventory.SETTINGS).fetchall()
         with opened(self.connect, found.path) as maker:
-            for schema, name, value in sequences:
-                if maker.execute(
-                    "select to_regclass(format('%%I.%%I', %s::text, %s::text))", [schema, name]
-                ).fetchone() != (None,):
-                    maker.execute(
-                        "select setval(format('%%I.%%I', %s::text, %s::text)::regclass, %s)", [schema, name, value]
-                    )
-            self._refresh(maker, populated)
+            sequences.place(maker, placed)
+            views.refresh(maker, populated, self.say)
             moved = {
                 each.name for each in journal.outcomes(maker) if each.kind == "setting" and each.outcome == "moved"
             }
@@ -179,22 +168,6 @@ class Copy:
             self.say("statistics")
             self._analyze(maker)
         journal.enter(link, "copied")
-
-    def _refresh(self, link: Link, populated: set[tuple[str, str]]) -> None:
-        rows = link.execute(
-            """select number, schema, name from maia_migrate.objects
-               where kind = 'MATERIALIZED VIEW' and outcome <> 'left' order by place"""
-        ).fetchall()
-        for number, schema, name in rows:
-            if (schema, name) not in populated:
-                continue
-            self.say(f"refreshing {schema}.{name}")
-            try:
-                with link.transaction(), acting(link):
-                    link.execute(sql.SQL("refresh materialized view {}").format(sql.Identifier(schema, name)))
-            except psycopg.Error as error:
-                serious(error)
-                journal.became(link, number, "changed", f"is empty: {told(error)}")
 
     def _analyze(self, link: Link) -> None:
         for (name,) in link.execute(

@@ -12,6 +12,9 @@ import psycopg
 from app.migrate.journal import Told
 
 SHAPE = (Path(__file__).parent / "shape.sql").read_text()
+PLACE = " at "
+"""Before how far a sequence is."""
+GOES_ON = "goes on at the source, and is set by the cutover"
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ def read(link: psycopg.Connection[Any], schemas: Sequence[str]) -> dict[Piece, s
     return {Piece(kind, label, name): text for kind, _, label, name, text in rows}
 
 
-def compare(there: Mapping[Piece, str], here: Mapping[Piece, str], told: Sequence[Told]) -> list[Difference]:
-    """What the source has and the target has not, or has otherwise."""
+def compare(
+    there: Mapping[Piece, str], here: Mapping[Piece, str], told: Sequence[Told], *, serving: bool = False
+) -> list[Difference]:
+    """What the source has and the target has not, or has otherwise; while it serves, its sequences go on."""
     reasons: dict[str, str] = {}
     for each in told:
         if each.outcome != "moved":
@@ -50,7 +55,10 @@ def compare(there: Mapping[Piece, str], here: Mapping[Piece, str], told: Sequenc
         if here.get(piece) == text:
             continue
         what = "another" if piece in here else "missing"
-        found.append(Difference(piece.kind, f"{piece.object}", what, _reason(piece, reasons)))
+        why = _reason(piece, reasons)
+        if serving and piece.kind == "sequence" and here.get(piece, "").split(PLACE)[0] == text.split(PLACE)[0]:
+            why = GOES_ON
+        found.append(Difference(piece.kind, f"{piece.object}", what, why))
     return sorted(found, key=lambda each: (bool(each.why), each.kind, each.name))
 
 

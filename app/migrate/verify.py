@@ -107,8 +107,14 @@ class Result:
         }
 
 
-def verify(source: Source, connect: Connect, say: Say, jobs: int = JOBS) -> Result:
+def verify(
+    source: Source, connect: Connect, say: Say, jobs: int = JOBS, *, moment: Moment | None = None, serving: bool = False
+) -> Result:
     """Compare what was copied; nothing is changed on either side.
+
+    Args:
+        moment: of the source, which somebody holds and of which the rows here are.
+        serving: the source does, so that its sequences go on.
 
     Raises:
         Refused: nothing was copied yet, or a side is gone.
@@ -121,7 +127,10 @@ def verify(source: Source, connect: Connect, say: Say, jobs: int = JOBS) -> Resu
             raise Refused("is not copied yet", "migration", "maia migrate copy --source FILE")
         if run.source != source.name:
             raise Refused(f"was begun from {run.source}", "migration", "name that source's file")
-        moment = flow.hold(holder)
+        if moment:
+            flow.join(holder, moment)
+        else:
+            moment = flow.hold(holder)
         told = journal.outcomes(link)
         faults: dict[int, str] = dict(link.execute("select oid::bigint, fault from maia_migrate.tables").fetchall())
         say("definitions")
@@ -134,7 +143,7 @@ def verify(source: Source, connect: Connect, say: Say, jobs: int = JOBS) -> Resu
         if not run.selection.whole:
             names = {table.full for table in there}
             wanted = {piece: text for piece, text in wanted.items() if piece.object.partition(" ")[0] in names}
-        definitions = shape.compare(wanted, shape.read(link, schemas), told)
+        definitions = shape.compare(wanted, shape.read(link, schemas), told, serving=serving)
         compared = _Comparison(source, connect, moment, say, len(there)).all(there, here, faults, jobs)
     return Result(run, moment, began, datetime.now(UTC), tuple(compared), tuple(definitions), tuple(told))
 

@@ -1,7 +1,8 @@
-"""Move a project of Supabase to this appliance: planned, copied, verified, adopted.
+"""Move a project of Supabase to this appliance: planned, copied, followed, verified, cut over, taken back, adopted.
 
 FILE holds one line, the connection string of the source, and is its owner's alone (chmod 600). `plan` changes nothing
-on either side, `copy` nothing at the source; broken off, it goes on where it was.
+on either side, `copy` nothing at the source; `sync` makes a publication and a slot there, `cutover` freezes it. What is
+broken off goes on where it was when it is run again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.cli import adopt, common
+from infra.cli import adopt, common, moving
 from infra.errors import MaiaError
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     copy = actions.add_parser("copy", help="bring definitions and rows over, or go on with that")
     verify = actions.add_parser("verify", help="compare every row and definition, with a signed report")
     verify.add_argument("--source", type=Path, metavar="FILE", required=True, help="describes the source")
-    status = actions.add_parser("status", help="where it stands, and what became of each object")
+    moving.add_arguments(actions)
+    status = actions.add_parser("status", help="where it stands, who serves, and what became of each object")
+    status.add_argument("--source", type=Path, metavar="FILE", help="describes the source, to ask what its slot holds")
     adopt.add_arguments(actions.add_parser("adopt", help="take the application's rows into MAIA's own schema, or back"))
     for action in (plan, copy):
         action.add_argument("--source", type=Path, metavar="FILE", required=True, help="describes the source")
@@ -55,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
             return _verify(stack, args.source)
         case "adopt":
             return adopt.run(stack, args)
+        case "status":
+            return _status(stack, args.source, as_json=args.json)
         case _:
-            return _status(stack, as_json=args.json)
+            return moving.run(stack, args)
 
 
 def _plan(stack: Stack, args: argparse.Namespace) -> int:
@@ -102,7 +107,7 @@ def _verify(stack: Stack, source: Path) -> int:
     return int(not found.same)
 
 
-def _status(stack: Stack, *, as_json: bool) -> int:
+def _status(stack: Stack, source: Path | None, *, as_json: bool) -> int:
     from infra import migrate
 
     run, (done, parts, rows), found = migrate.state(stack)
@@ -115,6 +120,7 @@ def _status(stack: Stack, *, as_json: bool) -> int:
             "copied": run.copied,
             "parts": {"copied": done, "all": parts},
             "rows": rows,
+            "following": moving.document(stack, source),
             "objects": [vars(each) for each in found],
         }
         print(json.dumps(document, indent=2, ensure_ascii=False))
@@ -122,6 +128,7 @@ def _status(stack: Stack, *, as_json: bool) -> int:
     _outcomes(found)
     print(f"source:   {run.source}, since {run.began[:19]}")
     print(f"state:    {run.state}; {done} of {parts} parts, {rows} rows")
+    moving.tell(stack, source)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -57,10 +58,10 @@ def shape(link: psycopg.Connection[Any]) -> dict[str, set[str]]:
     return {kind: {repr(row) for row in link.execute(query.encode())} for kind, query in LOOK.items()}
 
 
-def rows(link: psycopg.Connection[Any]) -> dict[str, str]:
+def rows(link: psycopg.Connection[Any], chosen: Callable[[str], bool] = lambda _: True) -> dict[str, str]:
     """Every table's rows as one hash over their sorted text."""
     link.execute(SESSION)
-    tables = [name for (name,) in link.execute(ROWS.encode())]
+    tables = [name for (name,) in link.execute(ROWS.encode()) if chosen(name)]
     found = {}
     for name in tables:
         found[name] = str((link.execute(ONE.format(name).encode()).fetchone() or ("",))[0])

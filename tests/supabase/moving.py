@@ -40,12 +40,14 @@ def copier(
     return Copy(found, to, dumper.of(image), more.pop("chosen", Selection()), None, say, **more)
 
 
-def same_rows(supabase: Project, appliance: Server, database: str) -> list[str]:
+def same_rows(
+    supabase: Project, appliance: Server, database: str, chosen: Callable[[str], bool] = lambda _: True
+) -> list[str]:
     """Tables that are not as they are at the source, of those that come over."""
     with supabase.platform() as link:
-        there = compare.rows(link)
+        there = compare.rows(link, chosen)
     with appliance.connect(database) as link:
-        here = compare.rows(link)
+        here = compare.rows(link, chosen)
     stays = {"vault", "cron", "realtime", "supabase_migrations"}
     return [
         name for name, found in there.items()

@@ -35,14 +35,17 @@ class Project:
     server: postgres.Server
     file: Path
     """Where the source is described."""
+    database: str = DATABASE
 
     def owner(self, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
         """As the owner of the project, over the network."""
         return psycopg.connect(self.file.read_text().strip(), autocommit=True, **options)
 
-    def platform(self, database: str = DATABASE) -> psycopg.Connection[tuple[Any, ...]]:
+    def platform(self, database: str = "") -> psycopg.Connection[tuple[Any, ...]]:
         """As the platform's superuser."""
-        return psycopg.connect(host=self.server.socket, user=PLATFORM, dbname=database, autocommit=True)
+        return psycopg.connect(
+            host=self.server.socket, user=PLATFORM, dbname=database or self.database, autocommit=True
+        )
 
     def describe(self, file: Path, **changed: Any) -> Path:
         """A file that describes it, with something changed."""
@@ -72,6 +75,20 @@ def project(folder: Path, name: str, *, rows: int = 30, vectors: str = VECTORS) 
         )
         fill(made, rows, vectors)
         yield made
+
+
+@contextmanager
+def twin(of: Project, name: str, file: Path) -> Iterator[Project]:
+    """The same once more on the same server, to be written to."""
+    made = Project(of.server, of.describe(file, dbname=name), name)
+    with of.platform("postgres") as link:
+        link.execute(f"create database {name} template {of.database} owner postgres".encode())
+        link.execute(f'alter database {name} set search_path = "$user", public, extensions'.encode())
+    try:
+        yield made
+    finally:
+        with of.platform("postgres") as link:
+            link.execute(f"drop database {name} with (force)".encode())
 
 
 def _platform(server: postgres.Server) -> None:

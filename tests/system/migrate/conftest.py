@@ -29,7 +29,8 @@ def supabase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture(scope="package")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("to"), f"maia-test-to-{WORKER}") as running:
+    settings = "wal_level = logical\n"  # as the appliance's own has it
+    with server(tmp_path_factory.mktemp("to"), f"maia-test-to-{WORKER}", settings=settings) as running:
         running.create("maia")
         migrate.migrate(partial(running.connect, "maia"), lambda _: None)
         running.create("bare", template="maia")

@@ -16,6 +16,7 @@ from infra.place import HERE
 from infra.plan import ENVELOPE
 from infra.site import Site
 from tests.postgres import Server
+from tests.supabase.following import slot_names
 from tests.supabase.project import Project
 
 
@@ -80,3 +81,27 @@ def test_a_fault_of_an_adoption_is_one_line(maia: Callable[..., int], capsys: py
         "maia: --changed: goes with --undo (maia migrate adopt --undo --changed)",
         "maia: nothing: no map is of it (maia migrate adopt --plan names them)",
     ]
+
+
+def test_the_source_is_followed_and_left_again(
+    maia: Callable[..., int], supabase: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(supabase.file)
+    assert maia("sync", "--once", "--source", file) == 0
+    assert "follows:  following; the source serves" in capsys.readouterr().out
+    assert maia("status", "--source", file) == 0
+    said = capsys.readouterr().out
+    assert "of WAL; the server does not bound it (max_slot_wal_keep_size)" in said
+    assert "belongs to supabase_auth_admin" in said
+    assert maia("cutover", "--source", file) == 1
+    assert (
+        "maia: migration: was not found the same since it is followed (maia migrate verify" in capsys.readouterr().err
+    )
+    assert maia("rollback", "--source", file) == 1
+    assert "there is no way back" in capsys.readouterr().err
+    assert maia("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["following"]["state"] == "following"
+    assert maia("sync", "--stop", "--source", file) == 0
+    assert slot_names(supabase) == []
+    assert maia("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["following"] is None
