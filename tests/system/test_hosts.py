@@ -233,8 +233,9 @@ def test_a_server_that_is_no_more_is_forgotten_without_being_asked(lab: Lab, mad
 
 
 def test_a_machine_in_the_place_of_another_is_taken_over_anew(lab: Lab, made: Appliance, one: Server) -> None:
+    again = letting_in(lab, "hosts-again", made.site)
     lab.down(quiet, ["hosts-one"])
-    again = letting_in(lab, "hosts-one", made.site)
+    assert again.address != one.address
     made.maia("host", "replace", "one", again.address)
     done = made.maia("up", "--skip-checks")
     assert "first contact" in done.stdout
@@ -242,7 +243,7 @@ def test_a_machine_in_the_place_of_another_is_taken_over_anew(lab: Lab, made: Ap
 
 
 def test_destroy_gives_the_server_back_and_says_what_stays(made: Appliance, lab: Lab) -> None:
-    server = lab.server("hosts-one")
+    server = lab.server("hosts-again")
     said = made.maia("destroy", "--yes", STACK)
     assert "what stays there: the user maia" in said.stderr
     assert root(server, "ls -d /etc/tried /etc/tried.key /etc/maia 2>&1 || true").count("No such file") == 3
