@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,13 @@ class Engine:
         self._quiet("config", "rm", "--stack", self.stack, NAMESPACE + name)
 
     def secrets(self) -> dict[str, str]:
-        """Every secret of the stack file, decrypted."""
+        """Every secret of the stack file, decrypted; once, while that file and what opens it stay as they are."""
+        files = (self._site.stack_file(self.stack), self._site.passphrase)
+        as_of = tuple(file.read_bytes() if file.exists() else b"" for file in files)
+        return dict(_decrypted(self._toolchain, self._site, self.stack, as_of))
+
+    def decrypt(self) -> dict[str, str]:
+        """The same, anew."""
         said = json.loads(self._quiet("config", "--stack", self.stack, "--show-secrets", "--json") or "{}")
         return {key.removeprefix(NAMESPACE): entry["value"] for key, entry in said.items() if key.startswith(NAMESPACE)}
 
@@ -280,6 +287,11 @@ class Engine:
         if "could not deserialize" in text or "invalid character" in text or "unexpected end of JSON" in text:
             self._state()  # says which file is damaged
         return MaiaError(text.removeprefix("error: ") or "ended without a word", where=f"pulumi {what}")
+
+
+@lru_cache(maxsize=4)
+def _decrypted(toolchain: Toolchain, site: Site, stack: str, _as_of: tuple[bytes, ...]) -> dict[str, str]:
+    return Engine(toolchain, site, stack).decrypt()
 
 
 def _brief(thorough: bool) -> dict[str, str]:

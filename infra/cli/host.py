@@ -121,9 +121,11 @@ def _add(stack: Stack, args: argparse.Namespace) -> int:
 
 
 def _replace(stack: Stack, args: argparse.Namespace) -> int:
-    host = _known(stack, args.name)
+    host, engine = _known(stack, args.name), _engine(stack)
     if args.address:
-        _engine(stack).configure(f"maia:hosts.{host.name}.address", args.address, path=True)
+        engine.configure(f"maia:hosts.{host.name}.address", args.address, path=True)
+    if stack.plan.on != host.name:  # else the parts' resources are its own
+        engine.forget("maia:host:Host", host.name)  # the next up would ask the former machine, which may be no more
     stack.site.known(stack.name, host.name).unlink(missing_ok=True)
     print(f"{host.name}: the former machine's key is forgotten; what is on that machine stays there")
     print(f"next: maia up --stack {stack.name}, which takes over whatever answers at {args.address or host.address}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,26 +19,26 @@ ROOM = 1024
 """MiB that must be free where roles write."""
 LOCKED = 120.0
 """Seconds to wait for whoever installs packages."""
+ENTER = 'exec 2>/dev/null; [ "$(id -u)" = 0 ] || { sudo -n sh -c "$1" && exit; }; sh -c "$1"'
+"""Becomes root once, where it may: a busy server takes its time for each sudo."""
 SCRIPT = rf"""
-exec 2>/dev/null
-S=; [ "$(id -u)" = 0 ] || S="sudo -n"
 . /etc/os-release
 echo "id=$ID"
 echo "version=$VERSION_ID"
-echo "user=$($S id -u || echo denied)"
-echo "python=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+echo "user=$(id -u)"
+echo "python=$(/usr/bin/python3 -IS -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 echo "kernel=$(uname -r)"
 echo "virtualisation=$(systemd-detect-virt)"
 echo "container=$(systemd-detect-virt --container)"
-echo "threads=$($S cat /proc/2/comm)"
+echo "threads=$(cat /proc/2/comm)"
 echo "machine=$(cat /etc/machine-id)"
 df -Pm / /var /var/cache/apt/archives /tmp | while read -r _ _ _ free _ where; do echo "free=$free $where"; done
 for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
-  inode=$($S stat -c %i "$lock") && while read -r _ _ _ _ pid file _; do
+  inode=$(stat -c %i "$lock") && while read -r _ _ _ _ pid file _; do
     [ "${{file##*:}}" = "$inode" ] && echo "apt=$pid $(cat "/proc/$pid/comm")"
   done </proc/locks
 done
-echo "mark=$($S base64 -w0 {FILE})"
+echo "mark=$(base64 -w0 {FILE})"
 """
 
 
@@ -69,7 +70,7 @@ class Facts:
 def look(link: Link) -> Facts:
     """The facts, in one trip."""
     said: dict[str, list[str]] = {}
-    for line in link.run(SCRIPT).out.splitlines():
+    for line in link.run(shlex.join(("sh", "-c", ENTER, "sh", SCRIPT))).out.splitlines():
         key, _, value = line.partition("=")
         said.setdefault(key, []).append(value.strip())
 

@@ -28,7 +28,6 @@ from infra.hosts import work
 from infra.hosts.voice import Voice
 from infra.hosts.work import Order
 from infra.lab import Lab
-from infra.plan import Host
 from infra.site import REPO, Site
 from infra.toolchain import pulumi
 from tests.bench import hosts_page, machine
@@ -59,6 +58,9 @@ class Found:
     def take(self, what: str, action: Callable[[], object]) -> None:
         self.seconds.setdefault(what, []).append(timed(action))
 
+    def __contains__(self, what: str) -> bool:
+        return what in self.seconds
+
     def middle(self, what: str) -> float:
         return middle(self.seconds[what])
 
@@ -66,6 +68,7 @@ class Found:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hosts", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one", action="store_true", help="leave out what three servers cost")
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
     began, load = time.monotonic(), machine.load()
@@ -74,21 +77,21 @@ def main() -> None:
         print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="maia-bench-") as folder:
-        with _servers(Site(Path(folder) / "site"), say) as made:
+        with _servers(Site(Path(folder) / "site"), ("alone",) if args.one else tuple(STACKS), say) as made:
             found = _measure(made, Path(folder) / "plain", args.rounds, say)
     atomic.write(args.out, hosts_page.write(found, rounds=args.rounds, load=load), mode=0o644)
     say(f"written: {args.out}")
 
 
 @contextmanager
-def _servers(site: Site, say: Say) -> Iterator[dict[str, Appliance]]:
+def _servers(site: Site, names: Sequence[str], say: Say) -> Iterator[dict[str, Appliance]]:
     """The stacks by name, with bare servers that are still to be prepared."""
     initialise.make_site(site)
     lab, made = Lab(site, docker.from_env()), {}
     try:
-        for name, hosts in STACKS.items():
-            say(f"bare servers: {', '.join(hosts)}")
-            reached = {host: given(letting_in(lab, f"bench-{host}", site), roles=ROLES) for host in hosts}
+        for name in names:
+            say(f"bare servers: {', '.join(STACKS[name])}")
+            reached = {host: given(letting_in(lab, f"bench-{host}", site), roles=ROLES) for host in STACKS[name]}
             values = {"version": 1, "subnet": SUBNETS[name], "backup": {"at": None}, "parts": {}, "hosts": reached}
             made[name] = Appliance(name, site.root, values)
             made[name].disable(*(service.name for service in catalog.SERVICES))
@@ -106,29 +109,48 @@ def _servers(site: Site, say: Say) -> Iterator[dict[str, Appliance]]:
 
 def _measure(made: dict[str, Appliance], folder: Path, rounds: int, say: Say) -> Found:
     """Every figure, what is compared in turns."""
-    found, (alone, trio) = Found(), made.values()
-    for stack in made.values():
-        say(f"{stack.name}: from bare to prepared")
-        found.take(f"bare {stack.name}", partial(stack.maia, "up", "--skip-checks"))
-    orders = {name: [_order(stack, host) for host in stack.stack.plan.hosts] for name, stack in made.items()}
-    plain = Plain(folder, orders["alone"][0])
+    found = Found()
+    alone = _prepared(made["alone"], found, say)
+    measure_one(alone, folder, rounds, found, say)
+    if "trio" in made:
+        measure_three(alone, _prepared(made["trio"], found, say), rounds, found, say)
+    return found
+
+
+def _prepared(stack: Appliance, found: Found, say: Say) -> Appliance:
+    say(f"{stack.name}: from bare to prepared")
+    found.take(f"bare {stack.name}", partial(stack.maia, "up", "--skip-checks"))
+    return stack
+
+
+def measure_one(stack: Appliance, folder: Path, rounds: int, found: Found, say: Say) -> None:
+    """What one server costs, beside Ansible alone on the same server."""
+    orders = _orders(stack)
+    plain = Plain(folder, orders[0])
     for number in range(rounds):
         say(f"nothing that feeds the roles changed ({number + 1} of {rounds})")
-        found.take("unchanged", partial(_unchanged, alone))
-        found.take("unchanged, engine", partial(_bare, alone))
-        found.take("unchanged, host", partial(_looked, orders["alone"], False))
+        found.take("unchanged", partial(_unchanged, stack))
+        found.take("unchanged, engine", partial(_bare, stack))
+        found.take("unchanged, host", partial(_looked, orders, False))
         say(f"every task looked at ({number + 1} of {rounds})")
-        found.take("verified", partial(alone.maia, "up", "--skip-checks", "--refresh"))
-        found.take("verified, three", partial(trio.maia, "up", "--skip-checks", "--refresh"))
-        found.take("verified, host", partial(_looked, orders["alone"], True))
-        found.take("verified, three hosts", partial(_looked, orders["trio"], True))
+        found.take("verified", partial(stack.maia, "up", "--skip-checks", "--refresh"))
+        found.take("verified, host", partial(_looked, orders, True))
         say(f"the same by plain ansible-playbook ({number + 1} of {rounds})")
         found.take("plain", plain.check)
         found.take("plain, pipelined", partial(plain.check, ANSIBLE_PIPELINING="1"))
         say(f"maia check of a server ({number + 1} of {rounds})")
-        found.take("check", partial(_checked, alone, found))
+        found.take("check", partial(_checked, stack, found))
     found.tasks = plain.tasks
-    return found
+
+
+def measure_three(one: Appliance, three: Appliance, rounds: int, found: Found, say: Say) -> None:
+    """What three servers cost, beside one."""
+    for number in range(rounds):
+        say(f"three servers beside one ({number + 1} of {rounds})")
+        found.take("one of three", partial(one.maia, "up", "--skip-checks", "--refresh"))
+        found.take("three", partial(three.maia, "up", "--skip-checks", "--refresh"))
+        found.take("one of three, host", partial(_looked, _orders(one), True))
+        found.take("three, hosts", partial(_looked, _orders(three), True))
 
 
 def _checked(stack: Appliance, found: Found) -> None:
@@ -150,8 +172,11 @@ def _bare(stack: Appliance) -> None:
     run(pulumi.prepare(quiet).pulumi, *words, env=env)
 
 
-def _order(stack: Appliance, host: Host) -> Order:
-    return Order(site=stack.site, stack=stack.name, host=host, roles={role.name: work.fed(role) for role in host.roles})
+def _orders(stack: Appliance) -> list[Order]:
+    return [
+        Order(site=stack.site, stack=stack.name, host=host, roles={role.name: work.fed(role) for role in host.roles})
+        for host in stack.stack.plan.hosts
+    ]
 
 
 def _looked(orders: Sequence[Order], thorough: bool) -> None:
