@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import docker
 from docker.errors import NotFound
@@ -41,8 +41,13 @@ LENT: Mapping[str, Any] = {
     "tty": True,
 }
 Say = Callable[[str], None]
-Kind = tuple[str, bool, bool]
-"""Release, whether systemd runs, whether the kernel is its own."""
+
+
+class Kind(NamedTuple):
+    release: str
+    systemd: bool
+    own: bool
+    """Whether the kernel is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,7 @@ class Lab:
             MaiaError: the name is taken by another kind of host or another site, or it does not answer.
         """
         return self._up(
-            name, (release, systemd, False), lambda: self._create(name, release, systemd, volumes, say), say
+            name, Kind(release, systemd, own=False), lambda: self._create(name, release, systemd, volumes, say), say
         )
 
     def machine(self, name: str, say: Say, *, archive: Path | None = None) -> ssh.Server:
@@ -112,7 +117,9 @@ class Lab:
         Raises:
             MaiaError: the name is taken by another kind of host or another site, or it does not answer.
         """
-        return self._up(name, (vm.RELEASE, True, True), lambda: self._create_machine(name, archive, say), say)
+        return self._up(
+            name, Kind(vm.RELEASE, systemd=True, own=True), lambda: self._create_machine(name, archive, say), say
+        )
 
     def down(self, say: Say, names: Collection[str] = ()) -> list[str]:
         """Remove hosts, all by default, with what they hold; after the last one nothing is left.
@@ -150,7 +157,7 @@ class Lab:
                 say(f"{name}: starting")
                 container.start()
         server = self.server(name)
-        self._await(server, container, vm.PATIENCE if kind[2] else PATIENCE, say)
+        self._await(server, container, vm.PATIENCE if kind.own else PATIENCE, say)
         return server
 
     @property
@@ -195,7 +202,7 @@ class Lab:
             container.remove(force=True, v=True)
             return None
         host = _host(container)
-        if (host.release, host.systemd, host.own) != kind:
+        if Kind(host.release, host.systemd, host.own) != kind:
             found = "a kernel of its own" if host.own else "systemd" if host.systemd else "no systemd"
             what = f"is Debian {host.release} with {found} already"
             raise MaiaError(what, where=where, mend=f"maia lab down {name}, or another name")

@@ -21,7 +21,7 @@ FOLDER = "/vm"
 UID = 65534
 """Who emulates."""
 PATIENCE = 1800.0
-"""Seconds within which a started machine must answer: half a minute where there is nothing else to do."""
+"""Seconds within which a started machine must answer: its processor is as slow as this one is busy."""
 LENT: Mapping[str, Any] = {
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
