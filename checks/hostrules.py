@@ -116,6 +116,11 @@ def judge(name: str, seen: Seen) -> Verdict:
     return Verdict(observed, wish.expected, wish.holds(observed))
 
 
+def wants_kernel(name: str) -> bool:
+    """Whether a rule can be judged only where the kernel is the server's own."""
+    return (RULES.get(name) or WISHES[name]).needs in ("kernel", "luks")
+
+
 def names() -> tuple[str, ...]:
     """Every rule that a server is compared with."""
     return (*WISHES, *RULES)

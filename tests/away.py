@@ -184,7 +184,7 @@ def ssh(folder: Path) -> Iterator[Ssh]:
         exec /usr/sbin/sshd -D -e -h /run/host_key -p {port} -o ListenAddress={address} -o PasswordAuthentication=no
     """
     container = client.containers.run(
-        root.ensure(client, "13", lambda _line: None),
+        root.ensure(client, root.BARE["13"], lambda _line: None),
         ["sh", "-ec", script],
         detach=True,
         network_mode="host",

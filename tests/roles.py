@@ -23,10 +23,14 @@ class Target:
 
     on: Server | Path
     """A test host, or the folder of a root file system."""
+    own: bool = False
+    """Whether a test host has a kernel of its own."""
 
     @property
     def kind(self) -> Kind:
-        return "container" if isinstance(self.on, Server) else "image"
+        if isinstance(self.on, Path):
+            return "image"
+        return "machine" if self.own else "container"
 
     def apply(self, role: str, check: bool = False, entry: str = "main", **variables: Any) -> list[str]:
         """The tasks that changed something, or would."""

@@ -112,10 +112,10 @@ def apparmor(ask: Ask) -> Any:
 
 
 def disks(ask: Ask) -> Any:
-    said = run("lsblk", "--json", "--list", "--output", "NAME,TYPE,MOUNTPOINT")
+    said = run("lsblk", "--json", "--list", "--output", "NAME,TYPE,MOUNTPOINTS")
     devices = json.loads(said)["blockdevices"] if said.startswith("{") else []
     return {
-        "encrypted": sorted({each["mountpoint"] or "" for each in devices if each["type"] == "crypt"}),
+        "encrypted": sorted({at for each in devices if each["type"] == "crypt" for at in each["mountpoints"] if at}),
         "swaps": [line.split()[0] for line in read("/proc/swaps").splitlines()[1:]],
     }
 

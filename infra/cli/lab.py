@@ -1,4 +1,4 @@
-"""Start, list, enter or remove test hosts: servers in containers, with systemd and ssh."""
+"""Start, list, enter or remove test hosts: servers in containers, with systemd and ssh, or virtual machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     up.add_argument("names", nargs="*", metavar="NAME")
     up.add_argument("--debian", choices=RELEASES, help="of the hosts named (13)")
     up.add_argument("--no-systemd", action="store_true", help="hosts whose first process is the ssh daemon")
-    actions.add_parser("list", help="with release, state and address")
+    machine = actions.add_parser(
+        "vm", help="have a virtual machine that answers, of Debian 13: a kernel of its own, slow"
+    )
+    machine.add_argument("name", nargs="?", default="vm13", metavar="NAME")
+    actions.add_parser("list", help="with release, kernel, state and address")
     ssh = actions.add_parser("ssh", help="a shell there, or one command")
     ssh.add_argument("name", metavar="NAME")
     ssh.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
@@ -32,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"up": _up, "list": _list, "ssh": _ssh, "down": _down}[args.action](args)
+    return {"up": _up, "vm": _vm, "list": _list, "ssh": _ssh, "down": _down}[args.action](args)
 
 
 def _lab() -> Lab:
@@ -55,12 +59,21 @@ def _up(args: argparse.Namespace) -> int:
     return _list(args)
 
 
+def _vm(args: argparse.Namespace) -> int:
+    from infra.progress import Progress
+
+    with Progress() as progress, progress.step("lab") as say:
+        _lab().machine(args.name, say)
+    return _list(args)
+
+
 def _list(args: argparse.Namespace) -> int:
     from rich.table import Table
 
-    table = Table("host", "debian", "init", "state", "address", box=None, pad_edge=False)
+    table = Table("host", "debian", "init", "kernel", "state", "address", box=None, pad_edge=False)
     for host in _lab().hosts():
-        table.add_row(host.name, host.release, "systemd" if host.systemd else "-", host.state, host.address)
+        init, kernel = "systemd" if host.systemd else "-", "own" if host.own else "shared"
+        table.add_row(host.name, host.release, init, kernel, host.state, host.address)
     common.show(table)
     return 0
 

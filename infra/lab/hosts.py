@@ -1,4 +1,4 @@
-"""The lab hosts of a site: containers with a volume for a Docker of their own, on a bridge of their own."""
+"""The lab hosts of a site, on one bridge: containers with a volume for a Docker of their own, or virtual machines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import docker
 from docker.errors import NotFound
@@ -19,12 +19,12 @@ from docker.models.networks import Network
 
 from infra import ssh
 from infra.errors import MaiaError
-from infra.lab import files, root
+from infra.lab import files, root, vm
 from infra.site import Site
 from infra.toolchain.lock import held
 
 PREFIX = "maia-lab-"
-SITE, RELEASE, INIT = "maia.lab.site", "maia.lab.debian", "maia.lab.init"
+SITE, RELEASE, INIT, KERNEL = "maia.lab.site", "maia.lab.debian", "maia.lab.init", "maia.lab.kernel"
 STATE = ("docker", "containerd")
 """Folders of /var/lib that cannot be on the file system of a container, whose layers they make themselves."""
 PATIENCE = 120.0
@@ -43,12 +43,21 @@ LENT: Mapping[str, Any] = {
 Say = Callable[[str], None]
 
 
+class Kind(NamedTuple):
+    release: str
+    systemd: bool
+    own: bool
+    """Whether the kernel is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Host:
     name: str
     release: str
     """Of Debian."""
     systemd: bool
+    own: bool
+    """Whether its kernel is: a virtual machine."""
     state: str
     """Docker's word."""
     address: str
@@ -78,7 +87,8 @@ class Lab:
         host = next((host for host in self.hosts() if host.name == name), None)
         if host is None or not host.address:
             what = f"is {host.state}" if host else f"there is no lab host {name!r}"
-            raise MaiaError(what, where=f"lab host {name}", mend=f"maia lab up {name}")
+            verb = "vm" if host and host.own else "up"
+            raise MaiaError(what, where=f"lab host {name}", mend=f"maia lab {verb} {name}")
         return ssh.Server(
             name=PREFIX + name, address=host.address, user=root.USER, key=self._key, known=self._known(name)
         )
@@ -94,18 +104,22 @@ class Lab:
         Raises:
             MaiaError: the name is taken by another kind of host or another site, or it does not answer.
         """
-        _check(name)
-        with self._held(say):
-            container = self._existing(name, release, systemd)
-            if container is None:
-                say(f"{name}: making it")
-                container = self._create(name, release, systemd, volumes, say)
-            if container.status != "running":
-                say(f"{name}: starting")
-                container.start()
-        server = self.server(name)
-        self._await(server, container, say)
-        return server
+        return self._up(
+            name, Kind(release, systemd, own=False), lambda: self._create(name, release, systemd, volumes, say), say
+        )
+
+    def machine(self, name: str, say: Say, *, archive: Path | None = None) -> ssh.Server:
+        """The same with a kernel of its own: a virtual machine, emulated, and slow.
+
+        Args:
+            archive: of its root file system, with all that `vm.GUEST` has; that one by default.
+
+        Raises:
+            MaiaError: the name is taken by another kind of host or another site, or it does not answer.
+        """
+        return self._up(
+            name, Kind(vm.RELEASE, systemd=True, own=True), lambda: self._create_machine(name, archive, say), say
+        )
 
     def down(self, say: Say, names: Collection[str] = ()) -> list[str]:
         """Remove hosts, all by default, with what they hold; after the last one nothing is left.
@@ -131,6 +145,20 @@ class Lab:
                     network.remove()
                 shutil.rmtree(self.home, ignore_errors=True)
         return sorted(removed)
+
+    def _up(self, name: str, kind: Kind, create: Callable[[], Container], say: Say) -> ssh.Server:
+        _check(name)
+        with self._held(say):
+            container = self._existing(name, kind)
+            if container is None:
+                say(f"{name}: making it")
+                container = create()
+            if container.status != "running":
+                say(f"{name}: starting")
+                container.start()
+        server = self.server(name)
+        self._await(server, container, vm.PATIENCE if kind.own else PATIENCE, say)
+        return server
 
     @property
     def _mine(self) -> dict[str, Any]:
@@ -160,7 +188,7 @@ class Lab:
             if not names or volume.name in wanted:
                 volume.remove(force=True)
 
-    def _existing(self, name: str, release: str, systemd: bool) -> Container | None:
+    def _existing(self, name: str, kind: Kind) -> Container | None:
         """The host, unless it is still to be made, or was not made to the end."""
         try:
             container = self.client.containers.get(PREFIX + name)
@@ -174,19 +202,15 @@ class Lab:
             container.remove(force=True, v=True)
             return None
         host = _host(container)
-        if (host.release, host.systemd) != (release, systemd):
-            kind = f"Debian {host.release} with{'' if host.systemd else 'out'} systemd"
-            raise MaiaError(f"is {kind} already", where=where, mend=f"maia lab down {name}, or another name")
+        if Kind(host.release, host.systemd, host.own) != kind:
+            found = "a kernel of its own" if host.own else "systemd" if host.systemd else "no systemd"
+            what = f"is Debian {host.release} with {found} already"
+            raise MaiaError(what, where=where, mend=f"maia lab down {name}, or another name")
         return container
 
     def _create(self, name: str, release: str, systemd: bool, volumes: Sequence[str], say: Say) -> Container:
-        image = root.ensure(self.client, release, say)
-        if not self._networks():
-            self.client.networks.create(self.network, driver="bridge", labels=_labels(self._mine))
-        self.home.mkdir(exist_ok=True, mode=0o700)
-        public = ssh.ensure_key(self._key)
-        host_key, host_line = ssh.generate()
-        self._known(name).write_text(f"{PREFIX}{name} {host_line}\n")
+        image = root.ensure(self.client, root.BARE[release], say)
+        host_key, public = self._prepare(name)
         labels = _labels(self._mine)
         self._remove_volumes([name])  # of a host whose removal was cut short
         for folder in STATE:
@@ -206,9 +230,37 @@ class Lab:
         container.put_archive("/", files.archive(host_key, public))
         return container
 
-    def _await(self, server: ssh.Server, container: Container, say: Say) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while (answer := server.run("true", timeout=PATIENCE)).returncode:
+    def _create_machine(self, name: str, archive: Path | None, say: Say) -> Container:
+        image = root.ensure(self.client, vm.EMULATOR, say)
+        archive = archive or root.archive(vm.GUEST, say)
+        host_key, public = self._prepare(name)
+        container = self.client.containers.create(
+            image,
+            [name],
+            entrypoint=[f"{vm.FOLDER}/emulate"],
+            name=PREFIX + name,
+            hostname=name,
+            network=self.network,
+            labels=_labels(self._mine) | {RELEASE: vm.RELEASE, INIT: "systemd", KERNEL: "own"},
+            **vm.LENT,
+        )
+        say(f"{name}: bringing its disk")
+        vm.put(container, files.seed(name, host_key, public), archive)
+        return container
+
+    def _prepare(self, name: str) -> tuple[bytes, str]:
+        """What a host has before it is there: a bridge, and a key of its own that is pinned; ours may log in."""
+        if not self._networks():
+            self.client.networks.create(self.network, driver="bridge", labels=_labels(self._mine))
+        self.home.mkdir(exist_ok=True, mode=0o700)
+        public = ssh.ensure_key(self._key)
+        host_key, host_line = ssh.generate()
+        self._known(name).write_text(f"{PREFIX}{name} {host_line}\n")
+        return host_key, public
+
+    def _await(self, server: ssh.Server, container: Container, patience: float, say: Say) -> None:
+        deadline = time.monotonic() + patience
+        while (answer := server.run("true", timeout=patience)).returncode:
             container.reload()
             if time.monotonic() > deadline or container.status != "running":
                 said = " ".join(answer.stderr.split()) or f"it is {container.status}"
@@ -244,6 +296,7 @@ def _host(container: Container) -> Host:
         name=str(container.name).removeprefix(PREFIX),
         release=container.labels[RELEASE],
         systemd=container.labels[INIT] == "systemd",
+        own=container.labels.get(KERNEL) == "own",
         state=container.status,
         address=next((each["IPAddress"] for each in networks.values()), ""),
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,6 @@ from infra.toolchain.lock import held
 if TYPE_CHECKING:
     import docker
 
-SUITES = {"12": "bookworm", "13": "trixie"}
-"""Releases of Debian that there are hosts of."""
 USER = "deploy"
 """Who logs in; root by sudo."""
 UID = 1000
@@ -30,31 +29,58 @@ HOOKS = (
 
 BOOTSTRAP = ("env", "--unset=PYTHONPYCACHEPREFIX", "mmdebstrap")
 """Packages whose installation runs Python would fill a folder of ours there with its bytecode."""
+Say = Callable[[str], None]
 
 
-def ensure(client: docker.DockerClient, release: str, say: Callable[[str], None]) -> str:
-    """The reference of the release's root as an image of Docker, made if it must be."""
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """What a root file system is made of."""
+
+    name: str
+    suite: str
+    packages: tuple[str, ...] = PACKAGES
+    hooks: tuple[str, ...] = HOOKS
+
+    @property
+    def key(self) -> str:
+        """Of all that decides what is in it."""
+        mirror = debian.mirror(self.suite, None)
+        parts = (self.suite, BOOTSTRAP, self.packages, self.hooks, mirror.lines, debian.architecture())
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+BARE = {
+    "12": Root(name="debian12", suite="bookworm"),
+    "13": Root(name="debian13", suite="trixie"),
+}
+"""Hosts in containers, by their release of Debian."""
+
+
+def reference(root: Root) -> str:
+    """Its name as an image of Docker."""
+    return f"maia-lab/{root.name}:{root.key}"
+
+
+def ensure(client: docker.DockerClient, root: Root, say: Say) -> str:
+    """The reference of the root as an image of Docker, made if it must be."""
     from docker.errors import ImageNotFound
 
-    name = f"debian{release}"
-    reference = f"maia-lab/{name}:{_key(release)}"
-    with held(_home() / f"{name}-loading.lock", name, say):
+    with held(_home() / f"{root.name}-loading.lock", root.name, say):
         try:
-            client.images.get(reference)
+            client.images.get(reference(root))
         except ImageNotFound:
-            found = archive(release, say)
-            say(f"{name}: loading into Docker")
-            client.api.import_image_from_file(str(found), *reference.split(":"))
-    return reference
+            found = archive(root, say)
+            say(f"{root.name}: loading into Docker")
+            client.api.import_image_from_file(str(found), *reference(root).split(":"))
+    return reference(root)
 
 
-def archive(release: str, say: Callable[[str], None]) -> Path:
-    """The tar archive of the release's root, made if it must be."""
-    name = f"debian{release}"
-    path = _home() / f"{name}-{_key(release)}.tar"
-    with held(_home() / f"{name}.lock", name, say):
+def archive(root: Root, say: Say) -> Path:
+    """The root as a tar archive, made if it must be."""
+    path = _home() / f"{root.name}-{root.key}.tar"
+    with held(_home() / f"{root.name}.lock", root.name, say):
         if not path.exists():
-            _bootstrap(release, debian.mirror(SUITES[release], None), path, say)
+            _bootstrap(root, path, say)
     return path
 
 
@@ -62,27 +88,19 @@ def _home() -> Path:
     return cache() / "lab"
 
 
-def _key(release: str) -> str:
-    """Of all that decides what is in it."""
-    mirror = debian.mirror(SUITES[release], None)
-    parts = (SUITES[release], BOOTSTRAP, PACKAGES, HOOKS, mirror.lines, debian.architecture())
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-def _bootstrap(release: str, mirror: debian.Mirror, path: Path, say: Callable[[str], None]) -> None:
-    name = f"debian{release}"
+def _bootstrap(root: Root, path: Path, say: Say) -> None:
     build.require()
     with scratch.folder(path.parent / "work", sandbox.remove) as work:
         command = [
             *BOOTSTRAP, "--verbose", "--mode=root", "--variant=minbase", "--format=tar", "--components=main",
-            f"--keyring={debian.KEYRING}", *(f"--include={package}" for package in PACKAGES),
+            f"--keyring={debian.KEYRING}", *(f"--include={package}" for package in root.packages),
             *(f"--aptopt={option}" for option in (*debian.BOUNDS, *debian.CHOICES)), "--dpkgopt=force-unsafe-io",
-            *(f"--customize-hook={hook}" for hook in HOOKS),
-            SUITES[release], str(work / "root.tar"), *mirror.lines,
+            *(f"--customize-hook={hook}" for hook in root.hooks),
+            root.suite, str(work / "root.tar"), *debian.mirror(root.suite, None).lines,
         ]  # fmt: skip
-        say(f"{name}: bootstrapping, once")
+        say(f"{root.name}: bootstrapping, once")
         log = work / "build.log"
-        sandbox.execute(name, command, log, lambda text: say(f"{name}: {text}"), {"TMPDIR": str(work)})
-        for older in path.parent.glob(f"{name}-*.tar"):
+        sandbox.execute(root.name, command, log, lambda text: say(f"{root.name}: {text}"), {"TMPDIR": str(work)})
+        for older in path.parent.glob(f"{root.name}-*.tar"):
             older.unlink()
         os.replace(work / "root.tar", path)

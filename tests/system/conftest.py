@@ -45,5 +45,5 @@ def image() -> Iterator[Target]:
     """The root file system of a bare Debian 13 in which nothing runs."""
     with scratch.folder(cache() / "lab" / "roots", sandbox.remove) as folder:
         (folder / "root").mkdir()
-        subprocess.run(["tar", "-C", folder / "root", "-xpf", root.archive("13", quiet)], check=True)
+        subprocess.run(["tar", "-C", folder / "root", "-xpf", root.archive(root.BARE["13"], quiet)], check=True)
         yield Target(folder / "root")

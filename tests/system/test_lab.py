@@ -187,7 +187,7 @@ def test_the_command_makes_lists_enters_and_removes(
 ) -> None:
     monkeypatch.setenv("MAIA_SITE", str(lab.home.parent))
     assert cli.main(["lab", "up", "named", "--debian", "13", "--no-systemd"]) == 0
-    assert re.search(r"^named +13 +- +running +[0-9.]+ *$", capfd.readouterr().out, re.MULTILINE)
+    assert re.search(r"^named +13 +- +shared +running +[0-9.]+ *$", capfd.readouterr().out, re.MULTILINE)
     assert cli.main(["lab", "ssh", "named", "cat", "/proc/1/comm"]) == 0
     assert capfd.readouterr().out == "sshd\n"
     assert cli.main(["lab", "down", "named"]) == 0
