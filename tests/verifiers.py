@@ -42,8 +42,8 @@ Docker and the log sent elsewhere, else as they come.
 - **Lynis** of Debian 13, on Debian 13.
 - **OpenSCAP** of Debian 12, on Debian 12: the packaged rules are of Debian 12, and in Debian 13's package only; on
   Debian 13 each answers that it does not apply. They are another baseline than ours (ANSSI's), made for iptables,
-  rsyslog and partitions of their own, and look for wordings. In a container it leaves out what is of machines only: most
-  of the stricter profiles.
+  rsyslog and partitions of their own, and look for wordings. In a container it leaves out what is of machines only:
+  most of the stricter profiles.
 - **ansible-lint**, profile `production`, is one of the linters of `maia test`: it finds nothing in `roles`.
 
 They share the kernel of the machine below. Its settings, AppArmor and the audit are written and cannot be applied
