@@ -54,9 +54,9 @@ TAIL = """\
 
 Lynis' points are no aim. What was added since an index of 79 is there for its own sake ([roles](roles.md)): files
 compared by AIDE and debsums, temporary folders of one's own, dearer passwords, a banner that names consent, what
-packages say of a change shown before an upgrade by hand. Not done, though there are points for it: another port for
-ssh, fail2ban (there are no passwords to guess), USBGuard, process accounting beside the audit, a scanner for malware on
-the server.
+packages say of a change shown before an upgrade by hand. Two points are for Debian's own job of debsums, which runs
+only where there is cron, beside ours. Not done, though there are points for it: another port for ssh, fail2ban (there
+are no passwords to guess), USBGuard, process accounting beside the audit, a scanner for malware on the server.
 
 What it still says:
 """
@@ -183,7 +183,6 @@ def page(
         *(f"| `{profile}` | {_share(asked[profile])} | {_share(met[profile])} |" for profile in PROFILES),
         "",
         TAIL,
-        "",
         *(f"- {each}" for each in sorted({*after.warnings, *after.suggestions})),
     ]
     return "\n".join(lines) + "\n"
