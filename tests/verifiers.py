@@ -116,7 +116,7 @@ class Content:
 
 
 def content(host: Target) -> Content:
-    host.sh("cd /tmp && apt-get -qq update && apt-get -qq install --no-install-recommends ssg-debian >/dev/null")
+    host.sh("apt-get -qq update; apt-get -qq install --no-install-recommends ssg-debian xz-utils >/dev/null")
     return Content(
         version=host.sh("dpkg-query --show --showformat='${Version}' ssg-debian"),
         text=host.sh(f"xz --stdout {CONTENT} | base64 --wrap=0"),
