@@ -42,8 +42,8 @@ Docker and the log sent elsewhere, else as they come.
 - **Lynis** of Debian 13, on Debian 13.
 - **OpenSCAP** of Debian 12, on Debian 12: the packaged rules are of Debian 12, and in Debian 13's package only; on
   Debian 13 each answers that it does not apply. They are another baseline than ours (ANSSI's), made for iptables,
-  rsyslog and partitions of their own, and look for wordings. In a container it leaves out what is of machines only: most
-  of the stricter profiles.
+  rsyslog and partitions of their own, and look for wordings. In a container it leaves out what is of machines only:
+  most of the stricter profiles.
 - **ansible-lint**, profile `production`, is one of the linters of `maia test`: it finds nothing in `roles`.
 
 They share the kernel of the machine below. Its settings, AppArmor and the audit are written and cannot be applied
@@ -54,9 +54,9 @@ TAIL = """\
 
 Lynis' points are no aim. What was added since an index of 79 is there for its own sake ([roles](roles.md)): files
 compared by AIDE and debsums, temporary folders of one's own, dearer passwords, a banner that names consent, what
-packages say of a change shown before an upgrade by hand. Not done, though there are points for it: another port for
-ssh, fail2ban (there are no passwords to guess), USBGuard, process accounting beside the audit, a scanner for malware on
-the server.
+packages say of a change shown before an upgrade by hand. Two points are for Debian's own job of debsums, which runs
+only where there is cron, beside ours. Not done, though there are points for it: another port for ssh, fail2ban (there
+are no passwords to guess), USBGuard, process accounting beside the audit, a scanner for malware on the server.
 
 What it still says:
 """
@@ -116,7 +116,7 @@ class Content:
 
 
 def content(host: Target) -> Content:
-    host.sh("cd /tmp && apt-get -qq update && apt-get -qq install --no-install-recommends ssg-debian >/dev/null")
+    host.sh("apt-get -qq update; apt-get -qq install --no-install-recommends ssg-debian xz-utils >/dev/null")
     return Content(
         version=host.sh("dpkg-query --show --showformat='${Version}' ssg-debian"),
         text=host.sh(f"xz --stdout {CONTENT} | base64 --wrap=0"),
@@ -183,7 +183,6 @@ def page(
         *(f"| `{profile}` | {_share(asked[profile])} | {_share(met[profile])} |" for profile in PROFILES),
         "",
         TAIL,
-        "",
         *(f"- {each}" for each in sorted({*after.warnings, *after.suggestions})),
     ]
     return "\n".join(lines) + "\n"

@@ -46,12 +46,12 @@ def test_a_second_time_nothing_changes_and_nothing_differs(watched: Target) -> N
 def test_what_nobody_can_explain_is_said_until_a_person_accepts_it(watched: Target) -> None:
     watched.sh(
         f"mkdir -p {METRICS}; echo word >>/etc/hosts; echo x >/usr/bin/odd; chmod u+s /usr/bin/true;"
-        "mv /usr/bin/nproc /root/; printf x >>/usr/bin/tty; echo y >/etc/cron.d/odd"
+        "mv /usr/bin/nproc /root/; printf x >>/usr/bin/tty; echo y >/opt/odd"
     )
     failed, said = compared(watched)
     assert failed
     assert said == {
-        "not explained: added /etc/cron.d/odd",
+        "not explained: added /opt/odd",
         "not explained: added /root/nproc",
         "not explained: added /usr/bin/odd",
         "not explained: removed /usr/bin/nproc",
@@ -63,7 +63,7 @@ def test_what_nobody_can_explain_is_said_until_a_person_accepts_it(watched: Targ
     assert 'maia_integrity_differences{kind="unexplained"} 7' in watched.sh(f"cat {METRICS}/integrity.prom")
     assert watched.apply("integrity") == [], "no role accepts them"
     assert compared(watched) == (failed, said)
-    watched.sh("apt-get -qq install --reinstall coreutils >/dev/null; rm /usr/bin/odd /etc/cron.d/odd /root/nproc")
+    watched.sh("apt-get -qq install --reinstall coreutils >/dev/null; rm /usr/bin/odd /opt/odd /root/nproc")
     assert compared(watched) == (1, {"not explained: changed /etc/hosts sha512, size"})
     watched.sh("maia-integrity accept")
     assert compared(watched) == (0, set())
@@ -83,6 +83,7 @@ def test_what_a_package_did_is_told_apart_and_is_no_failure(watched: Target) -> 
     failed, said = compared(watched)
     assert failed, "settings that were changed here are not any more"
     assert {line for line in said if not line.startswith("by a package: ")} == {"not explained: removed /etc/wgetrc"}
+    watched.sh("maia-integrity accept")
 
 
 def test_it_is_compared_each_day_and_a_difference_is_a_unit_that_failed(watched: Target) -> None:
