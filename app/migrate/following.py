@@ -126,6 +126,10 @@ def tables(link: Link) -> set[str]:
     return {name for (name,) in rows}
 
 
+def schemas(link: Link) -> list[str]:
+    return [name for (name,) in link.execute("select distinct schema from maia_migrate.tables order by 1")]
+
+
 def at(link: Link, snapshot: str, lsn: str) -> None:
     """Note of which moment the rows here are."""
     link.execute("update maia_migrate.run set snapshot = %s, lsn = %s::pg_lsn", [snapshot, lsn])

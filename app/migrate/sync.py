@@ -141,7 +141,7 @@ class Sync:
             there.execute(digest.SESSION.encode())
             here.execute(digest.SESSION.encode())
             names = following.tables(link)
-            schemas = sorted({name.partition(".")[0] for name in names})
+            schemas = following.schemas(link)
             wanted = shape.read(there, schemas)
             if not run.selection.whole:
                 wanted = {piece: text for piece, text in wanted.items() if piece.object.partition(" ")[0] in names}

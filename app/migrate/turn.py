@@ -141,8 +141,7 @@ class Turn:
         mend = "grant it, or name a role that may in the source's file; cutover --one-way goes without a way back"
         try:
             with closing(self.sync.there().write()) as there:
-                schemas = sorted({name.partition(".")[0] for name in names})
-                closed = [name for (name,) in there.execute(UNWRITABLE, [list(names), schemas])]
+                closed = [name for (name,) in there.execute(UNWRITABLE, [list(names), following.schemas(link)])]
                 made = there.execute("select has_database_privilege(current_database(), 'create')").fetchone()
         except Refused as refused:
             raise Refused(refused.what, refused.where, f"{refused.mend}; or cutover --one-way") from None

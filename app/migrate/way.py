@@ -273,10 +273,11 @@ class Way:
         with closing(self.end.change()) as link:
             here = {table.full: table for table in self._tables(link)}
         queue = iter(sorted(there, key=lambda name: -there[name].size))
-        done, changed = 0, 0
+        done = 0
 
-        def work() -> None:
-            nonlocal done, changed
+        def work() -> int:
+            nonlocal done
+            changed = 0
             with closing(self.origin.read()) as origin, closing(self.end.write()) as link:
                 flow.join(origin, moment)
                 origin.execute(digest.SESSION.encode())
@@ -286,11 +287,10 @@ class Way:
                     if name not in here:
                         raise Refused(f"is not at the {self.end.word}", name, "make it there and run the same again")
                     changed += delta.bring(self.origin, origin, there[name], self.end, link, here[name])
+            return changed
 
         with ThreadPoolExecutor(self.jobs) as pool:
-            for future in [pool.submit(work) for _ in range(self.jobs)]:
-                future.result()
-        return changed
+            return sum(future.result() for future in [pool.submit(work) for _ in range(self.jobs)])
 
     def _tables(self, link: Link) -> list[Table]:
         with link.transaction():
