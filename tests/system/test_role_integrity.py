@@ -119,9 +119,7 @@ def test_an_image_is_compared_with_what_its_first_start_finds(image: Target) -> 
     assert image.apply("integrity", check=True)
     assert image.apply("integrity")
     assert image.apply("integrity") == []
-    assert image.sh(f"ls {STATE} 2>/dev/null || ls /etc/systemd/system/timers.target.wants").split() == [
-        "maia-integrity.timer"
-    ]
+    assert "maia-integrity.timer" in image.sh(f"ls {STATE} 2>/dev/null || ls /etc/systemd/system/timers.target.wants")
     assert image.apply("integrity", entry="remove")
     assert image.apply("integrity", entry="remove") == []
 
