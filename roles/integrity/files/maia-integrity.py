@@ -27,7 +27,7 @@ STATE = Path("/var/lib/aide/aide.db")
 LOCK = Path("/var/lib/aide/maia.lock")
 METRICS = Path("/var/lib/maia/metrics")
 DPKG = Path("/var/lib/dpkg")
-CONTENT = {"size", "sha512", "inode", "linkcount"}
+CONTENT = {"sha512", "inode", "linkcount"}
 """What of a file becomes another with a new version of its package: not its owner, nor its rights."""
 BROKEN = 14
 """From this exit code on AIDE has not compared anything."""
