@@ -111,7 +111,7 @@ def test_paths_can_be_left_out_and_a_time_that_is_none_is_refused(watched: Targe
 def test_removed_it_leaves_the_packages_alone(watched: Target) -> None:
     assert watched.apply("integrity", entry="remove")
     assert watched.sh(f"{FILES}; find {STATE}* {METRICS} -type f 2>/dev/null || true") == ""
-    assert watched.sh("command -v aide debsums") == "/usr/bin/aide\n/usr/bin/debsums\n"
+    assert watched.sh("ls /usr/bin/aide /usr/bin/debsums") == "/usr/bin/aide\n/usr/bin/debsums\n"
     assert watched.apply("integrity", entry="remove") == []
 
 
