@@ -10,6 +10,7 @@ A difference is explained where an installed package has just that file, or had 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -23,9 +24,10 @@ from typing import Any
 
 SETTINGS = "/etc/aide/aide.conf"
 STATE = Path("/var/lib/aide/aide.db")
+LOCK = Path("/var/lib/aide/maia.lock")
 METRICS = Path("/var/lib/maia/metrics")
 DPKG = Path("/var/lib/dpkg")
-CONTENT = {"size", "sha512", "inode", "linkcount"}
+CONTENT = {"sha512", "inode", "linkcount"}
 """What of a file becomes another with a new version of its package: not its owner, nor its rights."""
 BROKEN = 14
 """From this exit code on AIDE has not compared anything."""
@@ -119,7 +121,12 @@ def main(words: list[str]) -> int:
     if words not in ([], ["accept"]):
         sys.exit("usage: maia-integrity [accept]")
     os.umask(0o077)
-    accepts = words == ["accept"] or not STATE.exists()
+    with LOCK.open("w") as lock:  # its time may come while a person looks
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return compare(accepts=words == ["accept"] or not STATE.exists())
+
+
+def compare(*, accepts: bool) -> int:
     found = aide("--check" if not accepts else "--update" if STATE.exists() else "--init")
     packages = Packages()
     unexplained, explained = [], []
