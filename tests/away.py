@@ -29,6 +29,7 @@ from minio.error import MinioException
 from infra.components import certificate
 from infra.lab import root
 from infra.toolchain import build, tools
+from tests import bridge
 
 PATIENCE = 30
 KEY_ID, SECRET = "keeper-1", "a+secret/of-the-keeper=1"
@@ -39,7 +40,7 @@ HOME = f"/home/{USER}"
 
 def _address() -> tuple[str, int]:
     """A free one of this machine that containers can meet."""
-    address = docker.from_env().networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
+    address = bridge.address()
     with socket.create_server((address, 0)) as listener:
         return address, listener.getsockname()[1]
 

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import docker
 import urllib3
 
 from infra.components import certificate
 from infra.site import REPO
 from infra.toolchain import build
+from tests import bridge
 
 VERSION = "2.10.1"
 MODULE = REPO / "tests" / "pebble"
@@ -103,7 +103,7 @@ class Directory:
 
 def directory(folder: Path, challenges: int) -> Directory:
     """A directory that asks a gateway on loopback and is met, by containers too, on Docker's own bridge."""
-    address = docker.from_env().networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
+    address = bridge.address()
     ca, ca_key = certificate.authority("pebble")
     text, key = certificate.issue([address, "127.0.0.1"], ca, ca_key)
     (folder / "tls.crt").write_text(text)

@@ -340,7 +340,7 @@ def test_a_part_with_redis_keeps_to_its_own_keys(load: Load, stack: Stack) -> No
 
 def test_who_reads_anothers_volume_never_becomes_its_owner_while_that_is_empty(stack: Stack) -> None:
     """Docker gives an empty volume to whoever owns its path in the image, whichever part that is of."""
-    copied = {}
+    copied: dict[tuple[str, str], bool] = {}
     for container in stack.plan.containers:
         made = docker.from_env().containers.get(container.name).attrs["HostConfig"]["Mounts"] or ()
         copied |= {
