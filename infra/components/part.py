@@ -37,8 +37,6 @@ HEALTH_INTERVAL = "30s"
 """Each look is a process started in the container; ``Started`` has seen it healthy before Docker's first one."""
 MIGRATION = 600
 """Seconds an app's migration may take."""
-VISITED = docker.ContainerMountVolumeOptionsArgs(no_copy=True)
-"""For another part's volume: while it is empty, Docker would give it to whoever owns that path in this part's image."""
 
 
 @dataclass(frozen=True)
@@ -222,11 +220,7 @@ class Part(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
             )
         return docker.ContainerMountArgs(
-            type="volume",
-            source=known[name].name,
-            target=mount.path,
-            read_only=not mount.writable or None,
-            volume_options=None if mount.part == self.plan.part else VISITED,
+            type="volume", source=known[name].name, target=mount.path, read_only=not mount.writable or None
         )
 
     def _shape(self, mounts: list[docker.ContainerMountArgs], fingerprint: pulumi.Output[str]) -> dict[str, Any]:

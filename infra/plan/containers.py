@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from infra.catalog.model import Deviation, Service, Zone
 from infra.config import Config
@@ -104,7 +104,7 @@ def container(
         cpus=min((settings and settings.cpus) or limits.cpus, float(machine.cpus)),
         pids=limits.pids,
         stop_seconds=service.stop_seconds,
-        after=after(service),
+        after=after(service, [share.part for share in shares]),
         migrate=tuple(app.migrate) if app else (),
         migrate_addresses=stand(migration(service.name)) if app and app.migrate else {},
         candidate_addresses=stand(candidate(service.name)) if app and app.trial else {},
@@ -117,12 +117,18 @@ def container(
     )
 
 
-def after(service: Service) -> tuple[str, ...]:
+def after(service: Service, shared: Sequence[str] = ()) -> tuple[str, ...]:
+    """The parts that must answer before this one is made.
+
+    Args:
+        shared: whose volumes it reads: while one is empty, Docker would give it to whoever owns that path in this
+            part's image.
+    """
     needs = service.needs
     implied = [
         part for part, need in (("postgres", needs.database), ("redis", needs.redis), ("s3", needs.buckets)) if need
     ]
-    return tuple(dict.fromkeys((*service.after, *implied)))
+    return tuple(dict.fromkeys((*service.after, *implied, *shared)))
 
 
 def _listening(service: Service, config: Config) -> tuple[int, ...]:

@@ -338,22 +338,6 @@ def test_a_part_with_redis_keeps_to_its_own_keys(load: Load, stack: Stack) -> No
 # -- seen in Prometheus -----------------------------------------------------------------------------------------------
 
 
-def test_who_reads_anothers_volume_never_becomes_its_owner_while_that_is_empty(stack: Stack) -> None:
-    """Docker gives an empty volume to whoever owns its path in the image, whichever part that is of."""
-    copied: dict[tuple[str, str], bool] = {}
-    for container in stack.plan.containers:
-        made = docker.from_env().containers.get(container.name).attrs["HostConfig"]["Mounts"] or ()
-        copied |= {
-            (container.part, mount.path): not (found.get("VolumeOptions") or {}).get("NoCopy", False)
-            for mount in container.mounts
-            for found in made
-            if found["Target"] == mount.path
-        }
-    owned = {(c.part, mount.path): mount.part == c.part for c in stack.plan.containers for mount in c.mounts}
-    assert copied == owned
-    assert not all(owned.values())
-
-
 def test_every_scrape_target_is_up(appliance: Appliance) -> None:
     expected = {f"{target.part}:{target.scrape.port}" for target in appliance.stack.plan.targets}
     seen: dict[str, str] = {}

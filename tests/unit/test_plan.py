@@ -85,6 +85,20 @@ def test_only_the_s3_route_shares_a_zone_with_the_object_store(planned: Planned)
     assert set(plan.container("minio").addresses) == {"store"}
 
 
+def test_who_reads_anothers_volume_is_made_when_that_holds_something(planned: Planned) -> None:
+    """Docker gives an empty one to whoever owns its path in the image, whichever part that is of."""
+    visits = [
+        (container, mount.part)
+        for container in planned().containers
+        for mount in container.mounts
+        if mount.part != container.part
+    ]
+    assert {part for _, part in visits} == {"postgres", "minio"}
+    assert [container.part for container, part in visits if part not in container.after] == []
+    alone = planned({"parts": {name: {"enabled": False} for name in ("minio", "s3")}})
+    assert alone.container("backup").after == ("postgres",)
+
+
 def test_no_two_containers_share_an_address_and_each_is_inside_its_zone(planned: Planned) -> None:
     plan = planned({"apps": {"web": APP, "wiki": APP | {"route": {"path": "/wiki/"}, "migrate": []}}})
     every = [(zone, address) for c in plan.containers for zone, address in c.addresses.items()]

@@ -147,9 +147,13 @@ def test_a_text_that_changed_is_embedded_again_and_no_other(texts: Server, embed
 
 
 def test_a_text_that_changes_meanwhile_is_left_for_the_next_time(texts: Server, embedder: Embedder) -> None:
+    changed: list[str] = []
+
     def embed(asked: Any) -> Any:
-        with texts.connect(DATABASE, autocommit=True) as other:
-            other.execute("update maia.memories set body = 'meanwhile' where body = 'memory 1'")
+        if not changed and asked[0].startswith("memory "):  # one of those that were just read
+            changed.append(asked[0])
+            with texts.connect(DATABASE, autocommit=True) as other:
+                other.execute("update maia.memories set body = 'meanwhile' where body = %s", changed)
         return [vector(text) for text in asked]
 
     with texts.connect(DATABASE, autocommit=True) as link:
