@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from tests.postgres import Server
 
 PAGE = REPO / "docs" / "benchmarks-move.md"
 FREIGHT = (Path(__file__).parent / "freight.sql").read_text()
+DIVIDED = "-- ------------------------------------------------------------\n"
 ROWS = {"people": 40_000, "events": 3_000_000, "entries": 80_000, "vectors": 45_000, "near": 2_000}
 """Of a gigabyte."""
 PASSWORD = "freight"
@@ -118,10 +120,17 @@ class Bench:
         text = FREIGHT
         for name, count in ROWS.items():
             text = text.replace(f":{name}", str(max(100, round(count * size))))
-        statements, _, last = text.strip().rpartition("\n")
+        first, *middle, last = text.split(DIVIDED)
+        self._execute(first)
+        with ThreadPoolExecutor(len(middle)) as pool:
+            for done in [pool.submit(self._execute, part) for part in middle]:
+                done.result()
+        self._execute(last)
+        self._execute("vacuum analyze")
+
+    def _execute(self, statements: str) -> None:
         with self.source.connect(DATABASE, autocommit=True) as link:
             link.execute(statements.encode())
-            link.execute(last.encode())
 
     def _turn(self, way: str, taken: Taken) -> None:
         self.target.drop("maia")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-from docker.errors import ImageNotFound
 from docker.models.containers import Container
 
-from infra.images import build, debian, sandbox, scratch
-from infra.lab.root import BOOTSTRAP, SUITES
-from infra.site import cache
+from infra.lab import root
+from infra.lab.root import Root
 
-RELEASE = "13"
-"""Of Debian, whose client programs are of the appliance's version."""
-PACKAGES = ("pgcopydb", "postgresql-client-17")
 PROGRAMS = "/usr/lib/postgresql/17/bin"
 OWNER = 701
+ROOT = Root(
+    name="others",
+    suite="trixie",
+    packages=("pgcopydb", "postgresql-client-17"),
+    hooks=(f'chroot "$1" useradd --uid {OWNER} --user-group postgres-client',),
+)
+"""Debian 13, whose client programs are of the appliance's version."""
 WORK = "/work"
 
 Say = Callable[[str], None]
@@ -58,7 +57,7 @@ class Others:
 def others(name: str, network: str, sockets: Path, say: Say) -> Iterator[Others]:
     """Start them; the target's socket lies in ``sockets``, and ``/work`` is a volume on the disk."""
     client = docker.from_env()
-    image = _image(client, say)
+    image = root.ensure(client, ROOT, say)
     for left in client.containers.list(all=True, filters={"name": f"^{name}$"}):
         left.remove(force=True, v=True)
     started = client.containers.run(
@@ -76,26 +75,3 @@ def others(name: str, network: str, sockets: Path, say: Say) -> Iterator[Others]
         yield Others(started)
     finally:
         started.remove(force=True, v=True)
-
-
-def _image(client: docker.DockerClient, say: Say) -> str:
-    """Debian with the programs, made by mmdebstrap where it must be."""
-    mirror = debian.mirror(SUITES[RELEASE], None)
-    user = f'chroot "$1" useradd --uid {OWNER} --user-group postgres-client'
-    key = hashlib.sha256(json.dumps([PACKAGES, user, mirror.lines]).encode()).hexdigest()[:12]
-    reference = f"maia-bench/others:{key}"
-    try:
-        return str(client.images.get(reference).id)
-    except ImageNotFound:
-        build.require()
-    with scratch.folder(cache() / "images" / "work", sandbox.remove) as work:
-        command = [
-            *BOOTSTRAP, "--verbose", "--mode=root", "--variant=minbase", "--format=tar", "--components=main",
-            f"--keyring={debian.KEYRING}", *(f"--include={package}" for package in PACKAGES),
-            *(f"--aptopt={option}" for option in (*debian.BOUNDS, *debian.CHOICES)), "--dpkgopt=force-unsafe-io",
-            f"--customize-hook={user}", SUITES[RELEASE], str(work / "root.tar"), *mirror.lines,
-        ]  # fmt: skip
-        say("pgcopydb and pg_dump, from Debian's packages")
-        sandbox.execute("others", command, work / "build.log", say, {"TMPDIR": str(work)})
-        client.api.import_image_from_file(os.fspath(work / "root.tar"), *reference.split(":"))
-    return str(client.images.get(reference).id)
