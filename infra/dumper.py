@@ -42,7 +42,7 @@ def of(image: str) -> Callable[[Source, Sequence[str]], str]:
                     cap_drop=["ALL"],
                     security_opt=["no-new-privileges:true"],
                     pids_limit=16,
-                    volumes=[f"{folder}:{Path(PASSWORD).parent}"],
+                    volumes=[f"{folder}:{Path(PASSWORD).parent}", *_sockets(source)],
                     remove=True,
                 )
             except ContainerError as error:
@@ -51,6 +51,12 @@ def of(image: str) -> Callable[[Source, Sequence[str]], str]:
             return (Path(folder) / Path(WRITTEN).name).read_text()
 
     return dump
+
+
+def _sockets(source: Source) -> list[str]:
+    """The folder of its socket, of a source that is reached by one."""
+    host = source.words["host"]
+    return [f"{host}:{host}"] if host.startswith("/") else []
 
 
 def _text(error: ContainerError) -> str:

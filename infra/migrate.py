@@ -27,7 +27,7 @@ from app.migrate.source import Source
 from app.migrate.sync import Sync, Wait
 from app.migrate.turn import Turn
 from app.migrate.verify import Result
-from infra import atomic, dumper, machine, schema, signature
+from infra import atomic, dumper, dumpfile, dumps, machine, schema, signature
 from infra.errors import MaiaError
 from infra.plan import DATABASE
 from infra.stack import Stack
@@ -38,18 +38,39 @@ PART = "postgres"
 DATA = "/var/lib/postgresql"
 
 
-def plan(stack: Stack, source: Path, chosen: Selection) -> Plan:
+def plan(stack: Stack, source: Path, chosen: Selection, say: Callable[[str], None]) -> Plan:
     """What a migration would do; changes nothing.
 
     Raises:
         MaiaError: one of the two databases cannot be read.
     """
-    with translated(), opened(stack) as target:
-        return planning.make(described(source), target, chosen, room(stack))
+    with translated(), opened(stack) as target, reached(stack, source, say) as found:
+        return planning.make(found, target, chosen, room(stack))
 
 
 def described(path: Path) -> Source:
+    """The source that a file describes.
+
+    Raises:
+        Refused: it does not, or it is a dump, which nobody follows and nobody serves from.
+    """
+    if dumpfile.recognise(path):
+        raise Refused("is a dump", str(path), "plan, copy and verify take one; the other steps need its server")
     return sources.read(path)
+
+
+@contextmanager
+def reached(stack: Stack, path: Path, say: Callable[[str], None]) -> Iterator[Source]:
+    """The source that a file describes, or the dump that it is, loaded for as long as this lasts.
+
+    Raises:
+        Refused: it is neither, or cannot be loaded.
+    """
+    if dump := dumpfile.recognise(path):
+        with dumps.served(dump, stack.plan.container(PART).image_id, say) as found:
+            yield found
+    else:
+        yield described(path)
 
 
 def copy(stack: Stack, source: Path, chosen: Selection, say: Callable[[str], None]) -> list[Told]:
@@ -62,9 +83,9 @@ def copy(stack: Stack, source: Path, chosen: Selection, say: Callable[[str], Non
         MaiaError: it cannot begin or go on; what was done stays, and the same command goes on from there.
     """
     path = socket(stack)
-    with translated():
+    with translated(), reached(stack, source, say) as found:
         dump = dumper.of(stack.plan.container(PART).image_id)
-        return Copy(described(source), partial(connect, path), dump, chosen, room(stack), say).run()
+        return Copy(found, partial(connect, path), dump, chosen, room(stack), say).run()
 
 
 def verify(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[str], None]) -> tuple[Result, Path]:
@@ -77,7 +98,10 @@ def verify(stack: Stack, source: Path, key: Ed25519PrivateKey, say: Callable[[st
         MaiaError: nothing was copied yet, or a side is gone.
     """
     with translated():
-        found = _sync(stack, source, say).verify()
+        with reached(stack, source, say) as end:
+            found = Sync(end, partial(connect, socket(stack)), say).verify()
+        if found.same and (dump := dumpfile.recognise(source)):
+            dumps.forget(dump)
     return found, written(found, stack.site.evidence(stack.name) / "migration", key)
 
 

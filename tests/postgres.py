@@ -1,4 +1,4 @@
-"""The appliance's Postgres as a plain container with its data in memory, for tests of a schema by itself."""
+"""The appliance's Postgres as a plain container, its data mostly in memory, for tests of a schema by itself."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ timezone = 'UTC'
 """
 """What of the appliance's own settings (templates/postgres) the schema meets, and no care for the disk."""
 
+SAFE = """
+fsync = on
+full_page_writes = on
+"""
+DATA = "/var/lib/postgresql"
+
 
 @dataclass(frozen=True)
 class Server:
@@ -84,6 +90,7 @@ def server(
     map_to: str = "postgres",
     room: str = "1g",
     image: str = "",
+    disk: bool = False,
 ) -> Iterator[Server]:
     """Start it from the image as it is built now; ``folder`` holds its socket, so its path must be short.
 
@@ -94,13 +101,14 @@ def server(
         map_to: another role as whom this machine's root may come through the socket.
         room: how much its data may grow to.
         image: another one.
+        disk: its data lies on the disk, and is written as safely as the appliance writes it.
     """
     config, socket = folder / "config", folder / "run"
     for made in (config, socket):
         made.mkdir()
         shutil.chown(made, OWNER, OWNER)
     folder.chmod(0o755)
-    (config / "postgresql.conf").write_text(SETTINGS + settings)
+    (config / "postgresql.conf").write_text(SETTINGS + (SAFE if disk else "") + settings)
     (config / "pg_hba.conf").write_text(f"local all all peer map=machine\n{access}")
     own = "".join(f"machine root {role}\n" for role in sorted({"postgres", "installer", map_to}))
     (config / "pg_ident.conf").write_text(f"{own}machine postgres postgres\n")
@@ -113,8 +121,8 @@ def server(
         name=name,
         network_mode=network,
         shm_size="256m",
-        tmpfs={"/var/lib/postgresql": f"uid={OWNER},gid={OWNER},mode=0750,size={room}"},
-        volumes=[f"{config}:/etc/maia:ro", f"{socket}:/run/postgresql"],
+        tmpfs={} if disk else {DATA: f"uid={OWNER},gid={OWNER},mode=0750,size={room}"},
+        volumes=[f"{config}:/etc/maia:ro", f"{socket}:/run/postgresql", *([DATA] if disk else [])],
     )
     found = Server(started, str(socket))
     try:

@@ -44,7 +44,7 @@ def hashed(table: Table) -> sql.Composable:
 
 def of(link: psycopg.Connection[Any], table: Table) -> Digest:
     """What the connection's snapshot sees of it; the session must be as ``SESSION`` says."""
-    query = sql.SQL("select count(*), coalesce(sum({}::numeric), 0)::text from only {} t")
+    query = sql.SQL("select count(*), coalesce(sum({}), 0)::text from only {} t")
     found = link.execute(query.format(hashed(table), table.sql)).fetchone()
     assert found
     return Digest(*found)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import PQGen
+from psycopg.generators import fetch_many
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Wait
 
 from app.migrate.journal import Part
 from app.migrate.source import Link
@@ -67,9 +73,14 @@ def within(part: Part) -> sql.Composed:
 
 @dataclass
 class Reached:
-    """How far a part is."""
+    """How far a part is.
+
+    Args:
+        tell: is told the rows at each block.
+    """
 
     rows: int = 0
+    tell: Callable[[int], None] = lambda _: None
 
 
 def copy(
@@ -84,15 +95,37 @@ def copy(
     into = sql.SQL("({})").format(columns) if table.copied else sql.SQL("")
     writing = sql.SQL("copy {} {} from stdin (format {})").format(table.sql, into, form)
     with source.cursor() as reader, target.cursor() as writer:
-        with reader.copy(reading) as rows, writer.copy(writing) as sink:
-            block: list[bytes] = []
-            held = 0
-            for row in rows:
-                reached.rows += 1
-                block.append(row)  # type: ignore[arg-type]
-                held += len(row)
-                if held >= BLOCK:
-                    sink.write(b"".join(block))
-                    block, held = [], 0
-            sink.write(b"".join(block))
+        with reader.copy(reading), writer.copy(writing) as sink:
+            while source.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                sink.write(b"".join(source.wait(_come(source.pgconn, reached))))
+                reached.tell(reached.rows)
         reached.rows = writer.rowcount
+
+
+def _come(link: PGconn, reached: Reached) -> PQGen[list[memoryview]]:
+    """The rows of one block; the connection is done with its command after the last.
+
+    psycopg hands out one at a time, which costs more than all else that is done with a small one.
+
+    Raises:
+        psycopg.Error: the server cannot go on.
+    """
+    rows: list[memoryview] = []
+    held, take = 0, link.get_copy_data
+    while held < BLOCK:
+        size, row = take(1)
+        if size > 0:
+            rows.append(row)
+            held += size
+        elif size == 0:
+            while not (yield Wait.R):
+                continue
+            link.consume_input()
+        else:
+            break
+    reached.rows += len(rows)
+    if size < 0:
+        (result,) = yield from fetch_many(link)
+        if result.status != ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(result)
+    return rows

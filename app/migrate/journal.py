@@ -155,6 +155,11 @@ def pending(link: Link, *, early: bool) -> list[Entry]:
     return [Entry(n, (0, 0), tuple(needs), kind, schema, name, text) for n, needs, kind, schema, name, text in rows]
 
 
+def sizes(link: Link) -> dict[str, int]:
+    """Bytes of each table whose rows are copied, by its name as definitions have it."""
+    return dict(link.execute("select format('%I.%I', schema, name), bytes from maia_migrate.tables").fetchall())
+
+
 def became(link: Link, number: int, outcome: Outcome, why: str = "") -> None:
     link.execute(
         """update maia_migrate.objects set outcome = %s, why = concat_ws('; ', nullif(why, ''), nullif(%s, ''))
@@ -171,6 +176,11 @@ def missing(link: Link) -> list[Part]:
            where p.snapshot is null and t.fault = '' order by t.bytes desc, p.oid, p.number"""
     )
     return [Part(*row) for row in rows]
+
+
+def parts(link: Link) -> dict[int, int]:
+    """Into how many parts each table was divided."""
+    return dict(link.execute("select oid::bigint, count(*) from maia_migrate.parts group by 1").fetchall())
 
 
 def wanted(link: Link, oid: int) -> bool:

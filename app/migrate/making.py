@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -18,8 +19,13 @@ Say = Callable[[str], None]
 
 OURS = ("EXTENSION", "ACL", "DEFAULT ACL")
 """Kinds that only a superuser may make here, as the schemas are the appliance's; their text is pg_dump's alone."""
+NAME = r'(?:"(?:[^"]|"")+"|[^\s".]+)'
+TABLE = re.compile(rf"(?:ALTER TABLE (?:ONLY )?|CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?)({NAME}\.{NAME})")
+"""The table that a piece is of: pg_dump does not say that an index needs it."""
 FIRST = ("INDEX", "CONSTRAINT", "CHECK CONSTRAINT", "STATISTICS", "COMMENT", "INDEX ATTACH")
-"""Kinds that are made side by side, table by table, before what needs them."""
+"""Kinds that are made before what needs them."""
+AFTER = ("COMMENT", "INDEX ATTACH")
+"""Of these, what comes after all indexes, as it may be said of one; the others are made side by side."""
 
 
 def early(link: Link, say: Say) -> None:
@@ -39,20 +45,28 @@ def late(connect: Connect, path: str, jobs: int, say: Say) -> None:
     """Indexes and constraints side by side, then what needs them in its order."""
     with opened(connect, path) as link:
         waiting = journal.pending(link, early=False)
-        groups: dict[int, list[Entry]] = {}
-        for entry in waiting:
-            if entry.kind in FIRST:
-                groups.setdefault(entry.needs[0] if entry.needs else 0, []).append(entry)
-        # What is attached, or said of an index, comes after all indexes.
-        after = [entry for entry in waiting if entry.kind in ("COMMENT", "INDEX ATTACH")]
-        work = [[entry for entry in group if entry not in after] for group in groups.values()]
-        _side_by_side(connect, path, jobs, [group for group in work if group], say)
-        rest = [entry for entry in waiting if entry.kind not in FIRST or entry in after]
+        _side_by_side(connect, path, jobs, groups(waiting, journal.sizes(link)), say)
+        rest = [entry for entry in waiting if entry.kind not in FIRST or entry.kind in AFTER]
         rest.sort(key=lambda entry: (entry.kind != "INDEX ATTACH", entry.kind != "FK CONSTRAINT"))
         for number, entry in enumerate(rest, start=1):
             say(f"{number} of {len(rest)}: {entry.kind.lower()} {entry.label}")
             if fault := _make(link, entry):
                 journal.became(link, entry.number, *_without_check(link, entry, fault))
+
+
+def groups(waiting: Iterable[Entry], sizes: Mapping[str, int]) -> list[list[Entry]]:
+    """What one connection makes at a time, so that none waits for another's lock: a table's constraints, or one index.
+
+    Those of the largest tables come first, as what is begun last is waited for; constraints before indexes, which
+    they would keep waiting.
+    """
+    found: dict[tuple[bool, int, str, int], list[Entry]] = {}
+    for entry in waiting:
+        if entry.kind in FIRST and entry.kind not in AFTER:
+            alone = entry.kind == "INDEX"
+            table = named[1] if (named := TABLE.match(entry.text)) else ""
+            found.setdefault((alone, -sizes.get(table, 0), table, entry.number if alone else 0), []).append(entry)
+    return [found[key] for key in sorted(found)]
 
 
 def _side_by_side(connect: Connect, path: str, jobs: int, groups: Sequence[Sequence[Entry]], say: Say) -> None:

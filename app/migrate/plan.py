@@ -123,7 +123,7 @@ def make(source: Source, target: Link, chosen: Selection, room: int | None) -> P
         found=found,
         target=here,
         chosen=chosen,
-        verdicts=tuple(decided),
+        verdicts=(*decided, *source.lost),
         taken=taken,
         refusals=tuple(preflight.refusals(found, here, taken, room)),
         remarks=tuple(preflight.remarks(found, taken, decided)),

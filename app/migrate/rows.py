@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, Queue
@@ -15,6 +14,7 @@ from psycopg import sql
 from app.migrate import digest, flow, journal, tables
 from app.migrate.flow import Moment
 from app.migrate.journal import Part
+from app.migrate.pace import Pace
 from app.migrate.refused import LOST, Refused, told
 from app.migrate.source import Link, Source
 from app.migrate.tables import Table
@@ -32,10 +32,6 @@ class Rows:
 
     def __init__(self, source: Source, connect: Connect, path: str, jobs: int, say: Say) -> None:
         self.source, self.connect, self.path, self.jobs, self.say = source, connect, path, jobs, say
-        self._started = time.monotonic()
-        self._lock = threading.Lock()
-        self._rows = 0
-        self._bytes = 0
 
     def copy(self) -> Moment:
         """Everything that is missing, as the source has it at one moment.
@@ -54,7 +50,9 @@ class Rows:
                 known = {table.oid: table for table in tables.read(reader)}
             for attempt in range(ROUNDS + 1):
                 self._gone(link, known)
-                self._all(moment, known, journal.missing(link))
+                missing = journal.missing(link)
+                pace = Pace((known[oid] for oid in {part.oid for part in missing}), journal.parts(link), missing)
+                self._all(moment, known, missing, pace)
                 if not (changed := self._changed(moment, known, link)):
                     self._alive(holder)
                     return moment
@@ -82,7 +80,7 @@ class Rows:
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
-    def _all(self, moment: Moment, known: Mapping[int, Table], parts: list[Part]) -> None:
+    def _all(self, moment: Moment, known: Mapping[int, Table], parts: list[Part], pace: Pace) -> None:
         queue: Queue[Part] = Queue()
         for part in parts:
             queue.put(part)
@@ -96,7 +94,7 @@ class Rows:
                             part = queue.get_nowait()
                         except Empty:
                             return
-                        self._part(source, target, moment, known[part.oid], part)
+                        self._part(source, target, moment, known[part.oid], part, pace)
             except BaseException:
                 stop.set()
                 raise
@@ -105,8 +103,13 @@ class Rows:
             for future in [pool.submit(work) for _ in range(min(self.jobs, max(1, len(parts))))]:
                 future.result()
 
-    def _part(self, source: Link, target: Link, moment: Moment, table: Table, part: Part) -> None:
-        reading, reached = True, flow.Reached()
+    def _part(self, source: Link, target: Link, moment: Moment, table: Table, part: Part, pace: Pace) -> None:
+        def tell(rows: int, *, whole: bool = False) -> None:
+            if text := pace.reached(part, rows, whole=whole):
+                self.say(text)
+
+        reading, reached = True, flow.Reached(tell=tell)
+        pace.begin(part)
         try:
             flow.join(source, moment)
             reading = False
@@ -116,7 +119,7 @@ class Rows:
                         flow.copy(source, target, table, part, reached)
                     journal.copied(target, part, moment.state, reached.rows)
             source.execute("rollback")
-            self._tell(table, reached.rows)
+            tell(reached.rows, whole=True)
         except psycopg.Error as error:
             self._failed(source, target, moment, table, part, error, None if reading else reached.rows)
 
@@ -191,12 +194,6 @@ class Rows:
         with link.transaction():
             link.execute("set local search_path = pg_catalog")
             return tables.read(link)
-
-    def _tell(self, table: Table, rows: int) -> None:
-        with self._lock:
-            self._rows += rows
-            pace = self._rows / max(0.1, time.monotonic() - self._started)
-            self.say(f"{table.full}: {self._rows} rows, {pace:.0f} rows/s")
 
 
 def _away(error: psycopg.Error) -> Refused:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.migrate.refused import Refused, told
+from app.migrate.verdicts import Verdict
 
 Link = psycopg.Connection[tuple[Any, ...]]
 
@@ -34,15 +35,25 @@ set row_security = off; set synchronize_seqscans = off; set client_min_messages 
 
 @dataclass(frozen=True)
 class Source:
-    """A server, a database, and a role that reads it."""
+    """A server, a database, and a role that reads it.
+
+    Args:
+        label: how it is told, where it is not by its server.
+        lost: what it should have and has not, because it could not be loaded there.
+    """
 
     words: dict[str, str] = field(repr=False)
+    label: str = ""
+    lost: tuple[Verdict, ...] = ()
 
     @property
     def name(self) -> str:
         """How it is told, without the password."""
         given = self.words
-        return f"{given.get('user', '')}@{given.get('host', '')}:{given.get('port', '5432')}/{given.get('dbname', '')}"
+        return (
+            self.label
+            or f"{given.get('user', '')}@{given.get('host', '')}:{given.get('port', '5432')}/{given.get('dbname', '')}"
+        )
 
     @property
     def password(self) -> str:

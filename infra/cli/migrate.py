@@ -1,8 +1,8 @@
 """Move a project of Supabase to this appliance: planned, copied, followed, verified, cut over, taken back, adopted.
 
-FILE holds one line, the connection string of the source, and is its owner's alone (chmod 600). `plan` changes nothing
-on either side, `copy` nothing at the source; `sync` makes a publication and a slot there, `cutover` freezes it. What is
-broken off goes on where it was when it is run again.
+FILE holds one line, the connection string of the source, and is its owner's alone (chmod 600); plan, copy and verify
+take a dump too, as pg_dump writes it. `plan` changes nothing on either side, `copy` nothing at the source; `sync` makes
+a publication and a slot there, `cutover` freezes it. What is broken off goes on where it was when it is run again.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def _plan(stack: Stack, args: argparse.Namespace) -> int:
     from infra import migrate
     from infra.progress import Progress
 
-    with Progress() as progress, progress.step("looking at both sides"):
-        found = migrate.plan(stack, args.source, _selection(args))
+    with Progress() as progress, progress.step("looking at both sides") as say:
+        found = migrate.plan(stack, args.source, _selection(args), say)
     return _tell(found, as_json=args.json)
 
 

@@ -7,13 +7,9 @@ It brings up a stack of its own and removes it again.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import struct
 import sys
 import tempfile
 import time
-import uuid
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,14 +20,14 @@ import psycopg
 
 from infra import atomic
 from infra.site import REPO
-from tests.bench import machine
-from tests.bench.cloud import DIMENSIONS, Cloud
+from tests.bench import machine, sentences
+from tests.bench.cloud import DIMENSIONS
 from tests.bench.machine import run
 from tests.bench.page import BUSY, Promise
+from tests.bench.spaces import Made, Real, Space
 from tests.conftest import Appliance
 
 PAGE = REPO / "docs" / "benchmarks-data.md"
-SOURCE = uuid.UUID(int=1)
 EACH = 100
 """Memories of one person."""
 NEAREST = 10
@@ -45,7 +41,6 @@ SEARCHES = 1000
 """Searches that are timed."""
 CLIENTS = 4
 SECONDS = 15
-HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 ASKING = """begin;
 set local role authenticated;
 select set_config('request.jwt.claims', '{"sub":"' || md5('u' || :u)::uuid || '"}', true);
@@ -84,6 +79,7 @@ class Search:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.data", description=__doc__)
     parser.add_argument("--vectors", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    parser.add_argument("--sentences", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--people", type=int, default=1000, help=f"of {EACH} memories each")
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
@@ -104,8 +100,10 @@ def main() -> None:
                 say(f"{args.people * EACH} memories")
                 _remember(link, args.people)
                 reads = {what: _read(stack, script, args.people, say, what) for what, script in READS.items()}
-                searches = _search(link, sorted(args.vectors), say)
-            text = _page(stack, args.people, load, reads, searches)
+                made = _search(link, Made(), sorted(args.vectors), say)
+                say("sentences")
+                real = _search(link, Real(max(args.sentences), SEARCHES), sorted(args.sentences), say)
+            text = _page(stack, args.people, load, reads, made, real)
         finally:
             stack.maia("destroy", "--yes", stack.name)
     atomic.write(args.out, text, mode=0o644)
@@ -141,82 +139,60 @@ def _read(stack: Appliance, script: str, people: int, say: Say, what: str) -> tu
     return float(said[0]) / 1000, float(said[1]) / 1000, int(said[2]) / SECONDS
 
 
-def _search(link: Link, counts: Sequence[int], say: Say) -> list[Search]:
-    """Every query is a new point, of the clusters that the others are of."""
-    cloud, there, found = Cloud(1), 0, []
-    queries = [str(point.tolist()) for point in cloud.points(SEARCHES)]
-    link.execute("insert into maia.wisdom_sources (id, title, kind, rights) values (%s, 'A', 'book', 'own')", [SOURCE])
-    (index,) = link.execute("select pg_get_indexdef('maia.passage_embeddings_1536_hnsw'::regclass)").fetchone() or ("",)
+def _search(link: Link, space: Space, counts: Sequence[int], say: Say) -> list[Search]:
+    """Every query is a new point, of those that the others are like."""
+    there, found = 0, []
+    queries = space.queries(SEARCHES)
+    space.prepare(link)
+    (index,) = link.execute("select pg_get_indexdef(%s::regclass)", [space.index]).fetchone() or ("",)
     for count in counts:
-        say(f"{count} vectors")
-        link.execute("drop index maia.passage_embeddings_1536_hnsw")
-        _fill(link, cloud, there, count)
+        say(f"{count} vectors of {space.dimensions} dimensions")
+        link.execute(f"drop index {space.index}".encode())
+        space.fill(link, there, count)
         there = count
         say("their index")
         built = machine.timed(lambda: link.execute(str(index).encode()))
-        link.execute("vacuum analyze maia.passage_embeddings_1536")
+        link.execute(f"vacuum analyze {space.table}".encode())
         say("the exact answers")
         with link.transaction():
             link.execute("set local enable_indexscan = off")
-            exact = [_nearest(link, query) for query in queries[:COMPARED]]
+            exact = [_nearest(link, space, query) for query in queries[:COMPARED]]
         for width in WIDTHS:
             link.execute(f"set hnsw.ef_search = {width}".encode())
-            hits = [len(_nearest(link, query) & right) for query, right in zip(queries, exact)]
+            hits = [len(_nearest(link, space, query) & right) for query, right in zip(queries, exact)]
             recall = sum(hits) / (NEAREST * len(exact))
             if recall >= ENOUGH or width == WIDTHS[-1]:
                 break
         say(f"{SEARCHES} searches, {width} wide")
-        took = sorted(machine.timed(lambda query=query: _nearest(link, query)) * 1000 for query in queries)  # type: ignore[misc]
+        took = sorted(machine.timed(lambda query=query: _nearest(link, space, query)) * 1000 for query in queries)  # type: ignore[misc]
         found.append(Search(count, width, recall, took[len(took) // 2], took[int(len(took) * 0.99)], built))
     return found
 
 
-def _fill(link: Link, cloud: Cloud, start: int, end: int) -> None:
-    keys = [uuid.uuid5(SOURCE, str(number)) for number in range(start, end)]
-    with (
-        link.cursor() as cursor,
-        cursor.copy("copy maia.wisdom_passages (id, source_id, place, body) from stdin") as copy,
-    ):
-        for number, key in enumerate(keys, start + 1):
-            copy.write_row((key, SOURCE, number, "words"))
-    columns = "copy maia.passage_embeddings_1536 (passage_id, digest, embedding) from stdin (format binary)"
-    digest = hashlib.sha256(b"words").digest()
-    with link.cursor() as cursor, cursor.copy(columns.encode()) as copy:
-        copy.write(HEAD)
-        for key, point in zip(keys, cloud.points(end - start)):
-            copy.write(struct.pack(">h", 3) + _field(key.bytes) + _field(digest) + _field(_vector(point)))
-        copy.write(struct.pack(">h", -1))
-
-
-def _field(value: bytes) -> bytes:
-    return struct.pack(">i", len(value)) + value
-
-
-def _vector(point: array[float]) -> bytes:
-    """As pgvector sends it."""
-    point.byteswap()
-    return struct.pack(">hh", DIMENSIONS, 0) + point.tobytes()
-
-
-def _nearest(link: Link, query: str) -> set[Any]:
-    return {
-        key for (key,) in link.execute(
-            "select passage_id from maia.passage_embeddings_1536"
-            f" order by embedding::extensions.halfvec({DIMENSIONS}) operator(extensions.<=>)"
-            f" %s::extensions.halfvec({DIMENSIONS}) limit {NEAREST}",
-            [query],
-        )
-    }  # fmt: skip
+def _nearest(link: Link, space: Space, query: str) -> set[Any]:
+    halves = f"extensions.halfvec({space.dimensions})"
+    asked = (
+        f"select {space.key} from {space.table} order by embedding::{halves} operator(extensions.<=>) %s::{halves}"
+        f" limit {NEAREST}"
+    )
+    return {key for (key,) in link.execute(asked.encode(), [query])}
 
 
 def _page(
-    stack: Appliance, people: int, load: float, reads: dict[str, tuple[float, float, float]], searches: list[Search]
+    stack: Appliance,
+    people: int,
+    load: float,
+    reads: dict[str, tuple[float, float, float]],
+    made: list[Search],
+    real: list[Search],
 ) -> str:
-    most = searches[-1]
+    most, true = made[-1], real[-1]
     promises = [
         *(Promise(f"{what}: p99", p99, 5, "ms") for what, (_, p99, _) in reads.items()),
         Promise(f"the {NEAREST} nearest of {most.count:,} vectors: p99", most.p99, 50, "ms"),
         Promise("of them, what an exact search finds too", 100 * most.recall, 100 * ENOUGH, "%", least=True),
+        Promise(f"the {NEAREST} nearest of {true.count:,} real sentences: p99", true.p99, 50, "ms"),
+        Promise("of them, what an exact search finds too", 100 * true.recall, 100 * ENOUGH, "%", least=True),
     ]
     busy = f" The machine had other work: its load was {load:.1f} at the start." if load > BUSY else ""
     version = stack.stack.plan.container("postgres").version
@@ -249,15 +225,27 @@ def _page(
             f"finds {ENOUGH:.0%} of the {NEAREST} that an exact search finds. The data is made: clusters on a surface",
             "of 32 dimensions (`tests/bench/cloud.py`).",
             "",
-            "| vectors | ef_search | recall | p50 | p99 | index built in |",
-            "|---:|---:|---:|---:|---:|---:|",
-            *(
-                f"| {s.count:,} | {s.width} | {s.recall:.1%} | {s.p50:.1f} ms | {s.p99:.1f} ms | {s.built:.0f} s |"
-                for s in searches
-            ),
+            *_curve(made),
+            "",
+            f"Real ones, of {sentences.DIMENSIONS} dimensions: sentences of the documentation in Python's library, by",
+            f"the model that the package {sentences.PACKAGE} ships (`tests/bench/sentences.py`), in a table of their",
+            "own with such an index.",
+            "",
+            *_curve(real),
             "",
         ]
     )
+
+
+def _curve(searches: Sequence[Search]) -> list[str]:
+    return [
+        "| vectors | ef_search | recall | p50 | p99 | index built in |",
+        "|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {s.count:,} | {s.width} | {s.recall:.1%} | {s.p50:.1f} ms | {s.p99:.1f} ms | {s.built:.0f} s |"
+            for s in searches
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+-- A project's rows in the shapes that real ones have, drawn by seeds; :people, :events, :entries, :vectors and :near say
+-- how many. Pools come first: a row that is put together from them is made quickly and is like no other. What stands
+-- between the first and the last line of dashes is filled side by side.
+create schema if not exists extensions;
+create extension if not exists vector schema extensions;
+create schema pool;
+select setseed(0.5);
+create table pool.words as select n, substr(md5(n::text), 1, 2 + n % 9) word from generate_series(0, 4999) n;
+create table pool.texts as select n, (
+  select string_agg(word, ' ') from (
+    select word from pool.words w join (
+      select (5000 * power(random(), 2))::int % 5000 k from generate_series(1, 60 + t.n % 90)) k on w.n = k.k) drawn) body
+from generate_series(0, 1999) t (n);
+alter table pool.texts rename n to k;
+create unique index on pool.texts (k);
+create table pool.points as select n, (
+  select array_agg(v) from (
+    select (random() - 0.5) * case when n < 300 then 1 else 0.3 end v from generate_series(1, 1536)) drawn
+  )::extensions.vector(1536) at from generate_series(0, 999) n;
+alter table pool.points rename n to k;
+create unique index on pool.points (k);
+create type public.kind as enum ('dream', 'note', 'session', 'reading');
+
+create table public.people (
+  id uuid primary key, email text not null unique, name text, profile jsonb not null, joined_at timestamptz not null
+);
+insert into public.people
+select md5('p' || n)::uuid, 'person' || n || '@example.org', 'Pérsön ' || n,
+  jsonb_build_object('locale', (array['de', 'en', 'fr', 'pt'])[1 + n % 4], 'level', n % 12, 'tags', jsonb_build_array(n % 7, n % 11)),
+  '2021-01-01'::timestamptz + n * interval '7 minutes'
+from generate_series(1, :people) n;
+create index on public.people (joined_at);
+
+-- ------------------------------------------------------------
+-- Many narrow rows, mostly read by their person and time.
+select setseed(0.25);
+create table public.events (
+  id bigint generated always as identity primary key, person_id uuid not null, kind smallint not null,
+  amount numeric(10, 2), at timestamptz not null, ok boolean not null
+);
+insert into public.events (person_id, kind, amount, at, ok)
+select md5('p' || 1 + (:people * power(random(), 3))::int % :people)::uuid, n % 40,
+  case when n % 5 > 0 then round((random() * 10000)::numeric, 2) end,
+  '2022-01-01'::timestamptz + n * interval '20 seconds', n % 17 > 0
+from generate_series(1, :events) n;
+create index on public.events (person_id, at);
+create index on public.events (kind) where not ok;
+
+-- ------------------------------------------------------------
+-- Rows of a few kilobytes: texts, documents, arrays; some are stored beside the table.
+select setseed(0.75);
+create table public.entries (
+  id uuid primary key, person_id uuid not null, kind public.kind not null, title text not null, body text not null,
+  meta jsonb not null, tags text[] not null, written_at timestamptz not null
+);
+insert into public.entries
+select md5('e' || n)::uuid, md5('p' || 1 + n * 31 % :people)::uuid, (enum_range(null::public.kind))[1 + n % 4],
+  left(a.body, 40), concat_ws(E'\n\n', a.body, b.body, c.body, case when n % 3 = 0 then d.body || e.body end),
+  jsonb_build_object('words', length(a.body), 'source', md5(n::text), 'summary', left(e.body, 200),
+    'scores', jsonb_build_array(n % 97, n % 89, random()), 'nested', jsonb_build_object('quote', left(d.body, n % 300))),
+  array['t' || n % 50, 't' || n % 333], '2022-01-01'::timestamptz + n * interval '11 minutes'
+from generate_series(1, :entries) n
+join pool.texts a on a.k = n % 2000 join pool.texts b on b.k = n * 7 % 1999 join pool.texts c on c.k = n * 13 % 1997
+join pool.texts d on d.k = n * 17 % 1993 join pool.texts e on e.k = n * 19 % 1987;
+create index on public.entries (person_id, written_at);
+create index on public.entries using gin (tags);
+
+-- ------------------------------------------------------------
+-- Vectors, each a centre and a step from it; those of the second table are searched.
+create table public.embeddings (
+  id bigint primary key, entry_id uuid not null, model text not null, embedding extensions.vector(1536) not null
+);
+insert into public.embeddings
+select n, md5('e' || 1 + n % :entries)::uuid, 'small-3', a.at operator(extensions.+) b.at
+from generate_series(1, :vectors) n join pool.points a on a.k = n * 7 % 300 join pool.points b on b.k = 300 + n % 699;
+create table public.near (like public.embeddings including all);
+insert into public.near select * from public.embeddings where id <= :near;
+create index on public.embeddings (entry_id);
+create index on public.near using hnsw (embedding extensions.vector_cosine_ops);
+
+-- ------------------------------------------------------------
+-- And what is small, as most tables are.
+do $$ begin for t in 1..40 loop
+  execute format('create table public.small_%s (id bigint generated by default as identity primary key, person_id uuid not null,
+    label text not null, data jsonb, made_at timestamptz not null default now(), unique (person_id, label))', t);
+  execute format('insert into public.small_%s (person_id, label, data) select md5(''p'' || n)::uuid, ''l'' || n %% 9,
+    jsonb_build_object(''n'', n) from generate_series(1, %s) n', t, 50 * t);
+end loop; end $$;
+-- ------------------------------------------------------------
+drop schema pool cascade;
+
+alter table public.events add foreign key (person_id) references public.people;
+alter table public.entries add foreign key (person_id) references public.people;
+alter table public.embeddings add foreign key (entry_id) references public.entries;
+alter table public.small_1 add foreign key (person_id) references public.people;
+alter table public.entries enable row level security;
+create policy own on public.entries using (person_id = nullif(current_setting('request.jwt.claim.sub', true), '')::uuid);
+create view public.busy as select person_id, count(*) from public.events group by 1;
