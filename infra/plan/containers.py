@@ -104,7 +104,7 @@ def container(
         cpus=min((settings and settings.cpus) or limits.cpus, float(machine.cpus)),
         pids=limits.pids,
         stop_seconds=service.stop_seconds,
-        after=after(service, [share.part for share in shares]),
+        after=after(service, [share.part for share in shares if service.name not in after(services[share.part])]),
         migrate=tuple(app.migrate) if app else (),
         migrate_addresses=stand(migration(service.name)) if app and app.migrate else {},
         candidate_addresses=stand(candidate(service.name)) if app and app.trial else {},
@@ -121,8 +121,8 @@ def after(service: Service, shared: Sequence[str] = ()) -> tuple[str, ...]:
     """The parts that must answer before this one is made.
 
     Args:
-        shared: whose volumes it reads: while one is empty, Docker would give it to whoever owns that path in this
-            part's image.
+        shared: whose volumes it reads and who do not wait for it: Docker gives an empty one to whoever owns its path
+            in the image of the part that is made last.
     """
     needs = service.needs
     implied = [

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,5 @@ def test_a_stack_with_a_certificate_from_outside_is_what_it_was(
     parsed = config.parse("local", {f"maia:{key}": value for key, value in values.items()})
     plan = build("local", parsed, MACHINE, made())
     golden("plan-acme.json", plan.json().replace(ROOTS.replace("\n", "\\n"), "PEM") + "\n")
+    order = list(TopologicalSorter({each.part: each.after for each in plan.containers}).static_order())
+    assert order.index("gateway") < order.index("acme"), "whose volume it reads"

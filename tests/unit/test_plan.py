@@ -86,7 +86,7 @@ def test_only_the_s3_route_shares_a_zone_with_the_object_store(planned: Planned)
 
 
 def test_who_reads_anothers_volume_is_made_when_that_holds_something(planned: Planned) -> None:
-    """Docker gives an empty one to whoever owns its path in the image, whichever part that is of."""
+    """Docker gives an empty one to whoever owns its path in the image of the part that is made last."""
     visits = [
         (container, mount.part)
         for container in planned().containers
