@@ -22,6 +22,8 @@ OURS = ("EXTENSION", "ACL", "DEFAULT ACL")
 NAME = r'(?:"(?:[^"]|"")+"|[^\s".]+)'
 TABLE = re.compile(rf"(?:ALTER TABLE (?:ONLY )?|CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?)({NAME}\.{NAME})")
 """The table that a piece is of: pg_dump does not say that an index needs it."""
+SLOW = re.compile(r" USING (?:hnsw|ivfflat|gin|gist) ")
+"""Indexes that take longer to build than the size of their table says."""
 FIRST = ("INDEX", "CONSTRAINT", "CHECK CONSTRAINT", "STATISTICS", "COMMENT", "INDEX ATTACH")
 """Kinds that are made before what needs them."""
 AFTER = ("COMMENT", "INDEX ATTACH")
@@ -57,15 +59,16 @@ def late(connect: Connect, path: str, jobs: int, say: Say) -> None:
 def groups(waiting: Iterable[Entry], sizes: Mapping[str, int]) -> list[list[Entry]]:
     """What one connection makes at a time, so that none waits for another's lock: a table's constraints, or one index.
 
-    Those of the largest tables come first, as what is begun last is waited for; constraints before indexes, which
-    they would keep waiting.
+    What takes longest comes first, as what is begun last is waited for: indexes of the slow kinds, then the largest
+    tables; constraints before indexes, which they would keep waiting.
     """
-    found: dict[tuple[bool, int, str, int], list[Entry]] = {}
+    found: dict[tuple[int, int, str, int], list[Entry]] = {}
     for entry in waiting:
         if entry.kind in FIRST and entry.kind not in AFTER:
             alone = entry.kind == "INDEX"
             table = named[1] if (named := TABLE.match(entry.text)) else ""
-            found.setdefault((alone, -sizes.get(table, 0), table, entry.number if alone else 0), []).append(entry)
+            turn = 0 if not alone else 1 if SLOW.search(entry.text) else 2
+            found.setdefault((turn, -sizes.get(table, 0), table, entry.number if alone else 0), []).append(entry)
     return [found[key] for key in sorted(found)]
 
 

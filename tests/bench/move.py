@@ -292,7 +292,7 @@ def main() -> None:
     sizes = sorted(args.sizes)
     with tempfile.TemporaryDirectory(prefix="maia-bench-") as folder, bench(Path(folder), say) as prepared:
         smaller = [prepared.take(size, 1, args.only or [OURS]) for size in sizes[:-1]]
-        largest = prepared.take(sizes[-1], args.rounds, args.only or [OURS, DUMP, COPYDB, PLAIN])
+        largest = prepared.take(sizes[-1], args.rounds, args.only or [DUMP, PLAIN, OURS, COPYDB])
         versions = [prepared.others.version(name) for name in ("pgcopydb", "pg_dump")]
     if not args.only:
         atomic.write(args.out, page([*smaller, largest], versions, args.rounds, load), mode=0o644)

@@ -43,9 +43,9 @@ class Others:
 
     def version(self, program: str) -> str:
         _, said = self._execute(program, "--version")
-        found = re.search(r"\d+[.\d]*", said)
+        found = re.search(r"(?:version|\(PostgreSQL\)) (\d[.\d]*)", said)
         assert found, said
-        return f"{program} {found[0]}"
+        return f"{program} {found[1]}"
 
     def _execute(self, *words: str) -> tuple[int | None, str]:
         code, said = self.container.exec_run(list(words), user=f"{OWNER}:{OWNER}")

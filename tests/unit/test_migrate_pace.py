@@ -69,15 +69,16 @@ def entry(number: int, kind: str, text: str) -> Entry:
     return Entry(number, (0, 0), (), kind, "public", "", text)
 
 
-def test_constraints_of_a_table_are_made_by_one_and_each_index_by_itself_the_largest_tables_first() -> None:
+def test_constraints_of_a_table_are_made_by_one_and_each_index_by_itself_what_takes_longest_first() -> None:
     waiting = [
         entry(1, "CONSTRAINT", 'ALTER TABLE ONLY public.small\n    ADD CONSTRAINT "p ON public.x" PRIMARY KEY (id);'),
         entry(2, "CONSTRAINT", 'ALTER TABLE ONLY public."La rge"\n    ADD CONSTRAINT l PRIMARY KEY (id);'),
         entry(3, "CONSTRAINT", 'ALTER TABLE ONLY public."La rge"\n    ADD CONSTRAINT u UNIQUE (a);'),
         entry(4, "INDEX", 'CREATE INDEX "i ON public.small" ON public."La rge" USING btree (a);'),
         entry(5, "INDEX", "CREATE UNIQUE INDEX j ON ONLY public.small USING btree (b);"),
+        entry(8, "INDEX", "CREATE INDEX k ON public.small USING hnsw (c);"),
         entry(6, "INDEX ATTACH", "ALTER INDEX public.j ATTACH PARTITION public.k;"),
         entry(7, "FK CONSTRAINT", "ALTER TABLE ONLY public.small\n    ADD CONSTRAINT f FOREIGN KEY (b) ..."),
     ]
     groups = making.groups(waiting, {'public."La rge"': 9, "public.small": 1})
-    assert [[entry.number for entry in group] for group in groups] == [[2, 3], [1], [4], [5]]
+    assert [[entry.number for entry in group] for group in groups] == [[2, 3], [1], [8], [4], [5]]
