@@ -14,6 +14,7 @@ import pytest
 
 from infra.site import REPO, Site
 from infra.toolchain import pulumi
+from tests import relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,6 +166,18 @@ def test_a_volume_removed_by_hand_is_seen_and_made_again(project: Project) -> No
     assert "1 to create" in project.run("preview", "--refresh")
     assert "1 created" in project.run("up", "--yes", "--skip-preview", "--refresh")
     assert docker_names("volume") == ["maia-test-toolchain"]
+
+
+def test_a_network_that_cannot_be_looked_at_is_not_taken_for_gone(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.run("up", "--yes", "--skip-preview")
+    with relay.losing(tmp_path / "docker.sock", r"GET \S*/networks/[0-9a-f]{64}") as address:
+        with monkeypatch.context() as patch:
+            patch.setitem(project.environment, "DOCKER_HOST", address)
+            said = project.run("refresh", "--yes", "--skip-preview", code=1)
+    assert "cannot be looked at: " in said
+    assert "4 unchanged" in project.run("up", "--yes", "--skip-preview", "--refresh")
 
 
 def held_up(project: Project, tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:

@@ -73,6 +73,7 @@ func endWith(parent int) {
 func bridge() tfbridge.ProviderInfo {
 	upstream := provider.New(version)()
 	limitPids(upstream.ResourcesMap["docker_container"])
+	believeAbsence(upstream.ResourcesMap["docker_network"])
 	info := tfbridge.ProviderInfo{
 		P:           shim.NewProvider(upstream),
 		Name:        "docker",
