@@ -162,10 +162,11 @@ class Bench:
                 )
                 _, status, used = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
+                said.seek(0)
+                text = said.read().decode()
                 if process.returncode:
-                    said.seek(0)
-                    raise SystemExit(said.read().decode()[-3000:])
-            taken.memory[name] = max(taken.memory.get(name, 0), used.ru_maxrss)
+                    raise SystemExit(text[-3000:])
+            taken.memory[name] = max(taken.memory.get(name, 0), int(text.split()[-1]))
             return used.ru_utime + used.ru_stime
 
         self._timed(taken, name, run)
