@@ -10,7 +10,6 @@ import argparse
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from infra import atomic
@@ -51,7 +50,6 @@ def main() -> None:
             (root / "compose").mkdir()
             started, compose, version = appliance.started(stack, root / "compose", 1 if args.quick else 2, say)
             text = page.write(
-                when=datetime.now(UTC),
                 load=load,
                 versions=page.versions(stack.stack.plan, version),
                 parts=len(stack.stack.plan.containers),

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from infra.site import REPO
 from tests.bench import machine, sentences
 from tests.bench.cloud import DIMENSIONS
 from tests.bench.machine import run
-from tests.bench.page import BUSY, Promise
+from tests.bench.page import Promise, head
 from tests.bench.spaces import Made, Real, Space
 from tests.conftest import Appliance
 
@@ -194,21 +193,10 @@ def _page(
         Promise(f"the {NEAREST} nearest of {true.count:,} real sentences: p99", true.p99, 50, "ms"),
         Promise("of them, what an exact search finds too", 100 * true.recall, 100 * ENOUGH, "%", least=True),
     ]
-    busy = f" The machine had other work: its load was {load:.1f} at the start." if load > BUSY else ""
-    version = stack.stack.plan.container("postgres").version
+    of = f"Postgres {stack.stack.plan.container('postgres').version}, {people:,} people of {EACH} memories each"
     return "\n".join(
         [
-            "# Benchmarks of MAIA's data",
-            "",
-            "Written by `python -m tests.bench.data`, which takes every figure anew.",
-            "",
-            f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()};",
-            f"Postgres {version}, {people:,} people of {EACH} memories each.{busy}",
-            "",
-            "| what | found | target | |",
-            "|---|---:|---:|---|",
-            *(promise.row for promise in promises),
-            "",
+            *head("Benchmarks of MAIA's data", "tests.bench.data", "in one run", of, promises, rounds=None, load=load),
             "## Rows",
             "",
             f"pgbench, {CLIENTS} clients on the server's own socket, {SECONDS} s each. Under row security a",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Protocol
 
 import ansible.release
 
-from tests.bench import machine
-from tests.bench.page import BUSY, Promise
+from tests.bench.page import Promise, head
 
 
 class Found(Protocol):
@@ -38,25 +36,14 @@ def write(found: Found, *, rounds: int, load: float) -> str:
     if "three" in found:
         many = took("three") / took("one of three")
         promises.append(Promise("`maia up --refresh` of three servers, as multiple of one", many, 2.5, "times"))
-    missed = [promise.what for promise in promises if not promise.kept]
-    busy = f" The machine had other work: its load was {load:.1f} at the start." if load > BUSY else ""
+    how = (
+        "medians, with what is compared taken in turns in the same run,\n"
+        "on lab hosts: the servers work on the processors of the machine that they are measured from"
+    )
+    of = f"ansible-core {ansible.release.__version__}; every role, {found.tasks} tasks a server"
     return "\n".join(
         [
-            "# Benchmarks of servers",
-            "",
-            "Written by `python -m tests.bench.hosts`; medians, with what is compared taken in turns in the same run,",
-            "on lab hosts: the servers work on the processors of the machine that they are measured from.",
-            "",
-            f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()};",
-            f"ansible-core {ansible.release.__version__};",
-            f"every role, {found.tasks} tasks a server; rounds: {rounds}.{busy}",
-            "",
-            "Missed: " + "; ".join(missed) + "." if missed else "Every target is kept.",
-            "",
-            "| what | found | target | |",
-            "|---|---:|---:|---|",
-            *(promise.row for promise in promises),
-            "",
+            *head("Benchmarks of servers", "tests.bench.hosts", how, of, promises, rounds=rounds, load=load),
             "## Nothing that feeds the roles changed",
             "",
             "Skipped by the hash in the server's mark, and said so. The engine, its program and the verb around them",

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from infra.site import REPO
 from tests import postgres
 from tests.bench import machine
 from tests.bench.others import WORK, Others, others
-from tests.bench.page import BUSY, Promise
+from tests.bench.page import Promise, head
 from tests.postgres import Server
 
 PAGE = REPO / "docs" / "benchmarks-move.md"
@@ -226,23 +225,18 @@ def page(taken: Sequence[Taken], versions: Sequence[str], rounds: int, load: flo
             f"memory of the copy, as multiple of that at {_size(taken[0])}", most.memory[OURS] / first, 1.25, "times"
         ),
     ]
-    missed = [promise.what for promise in promises if not promise.kept]
-    busy = f" **The machine had other work**: its load was {load:.1f} at the start." if load > BUSY else ""
+    of = f"{', '.join(versions)}, from Debian 13"
     return "\n".join(
         [
-            "# Benchmarks of the move",
-            "",
-            "Written by `python -m tests.bench.move`, which takes every figure anew, in turns in one run.",
-            "",
-            f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()}; {', '.join(versions)}, from Debian 13;",
-            f"rounds: {rounds}.{busy}",
-            "",
-            "Missed: " + "; ".join(missed) + "." if missed else "Every target is kept.",
-            "",
-            "| what | found | target | |",
-            "|---|---:|---:|---|",
-            *(promise.row for promise in promises),
-            "",
+            *head(
+                "Benchmarks of the move",
+                "tests.bench.move",
+                "in turns in one run",
+                of,
+                promises,
+                rounds=rounds,
+                load=load,
+            ),
             f"## {_size(most)} of rows, and what else moves them",
             "",
             "Both servers are containers of the appliance's image with its settings for two processors, `fsync` on and",

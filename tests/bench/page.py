@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from infra.plan import Plan
 from infra.toolchain import tools
@@ -37,6 +37,38 @@ class Promise:
         return f"| {self.what} | {_number(self.found)} {self.unit} | {sign} {self.limit:g} {self.unit} | {verdict} |"
 
 
+def head(
+    title: str, program: str, how: str, of: str, promises: Sequence[Promise], *, rounds: int | None, load: float
+) -> list[str]:
+    """What every page begins with: who wrote it, when, on what, beside how much other work, and each target.
+
+    Args:
+        program: the module that took the figures.
+        how: what is to be known of them before they are read: the end of a sentence.
+        of: what was measured, beside the machine.
+        rounds: how often; None where that says nothing.
+    """
+    missed = [promise.what for promise in promises if not promise.kept]
+    taken = [f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()};", f"{of}."]
+    taken += [f"Rounds: {rounds}."] if rounds else []
+    taken += [f"**The machine had other work**: its load was {load:.1f} at the start."] if load > BUSY else []
+    return [
+        f"# {title}",
+        "",
+        f"Written by `python -m {program}`, which takes every figure anew, {how}.",
+        "Figures belong to the machine and the day, so no test asserts them.",
+        "",
+        *taken,
+        "",
+        "Missed: " + "; ".join(missed) + "." if missed else "Every target is kept.",
+        "",
+        "| what | found | target | |",
+        "|---|---:|---:|---|",
+        *(promise.row for promise in promises),
+        "",
+    ]
+
+
 def versions(plan: Plan, compose: str) -> str:
     known = {part.part: part.version for part in plan.containers}
     return f"engine {tools.PULUMI_VERSION}, Postgres {known['postgres']}, Docker Compose {compose}"
@@ -44,7 +76,6 @@ def versions(plan: Plan, compose: str) -> str:
 
 def write(
     *,
-    when: datetime,
     load: float,
     versions: str,
     parts: int,
@@ -77,24 +108,11 @@ def write(
             least=True,
         ),
     ]
-    missed = [promise.what for promise in promises if not promise.kept]
-    verdict = "Missed: " + "; ".join(missed) + "." if missed else "Every target is kept."
-    busy = f" The machine had other work: its load was {load:.1f} at the start." if load > BUSY else ""
+    how = "medians, with what is compared taken in turns in the same run"
+    of = f"{versions}; {parts} parts"
     return "\n".join(
         [
-            "# Benchmarks",
-            "",
-            "Written by `python -m tests.bench`, which takes every figure anew; medians, with what is compared",
-            "taken in turns in the same run. Figures belong to the machine and the day, so no test asserts them.",
-            "",
-            f"**{when:%Y-%m-%d %H:%M} UTC**, {machine.describe()}; {versions}; {parts} parts; rounds: {rounds}.{busy}",
-            "",
-            verdict,
-            "",
-            "| what | found | target | |",
-            "|---|---:|---:|---|",
-            *(promise.row for promise in promises),
-            "",
+            *head("Benchmarks", "tests.bench", how, of, promises, rounds=rounds, load=load),
             "## `maia up` with nothing to do",
             "",
             "It looks at every container, network, volume, file, role, bucket and user, and then verifies the running",

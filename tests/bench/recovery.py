@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from infra import atomic
 from infra.site import REPO
 from tests.bench import machine
 from tests.bench.machine import middle, run, timed
-from tests.bench.page import BUSY, Promise
+from tests.bench.page import Promise, head
 from tests.conftest import Appliance
 
 PAGE = REPO / "docs" / "benchmarks-backup.md"
@@ -202,21 +201,13 @@ def _page(
         Promise("an incremental point of an unchanged appliance", found["unchanged"], 10, "s"),
     ]  # fmt: skip
     version = stack.stack.plan.container("postgres").version
-    busy = f" The machine had other work: its load was {load:.1f} at the start." if load > BUSY else ""
+    how = "medians, what is compared taken in turns in the same run"
+    of = f"Postgres {version}, {size / 1e9:.1f} GB of pgbench's tables, {OBJECTS} objects of 1 MiB"
     return "\n".join(
         [
-            "# Benchmarks of backup and restore",
-            "",
-            "Written by `python -m tests.bench.recovery`; medians, what is compared taken in turns in the same run.",
-            "",
-            f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()};",
-            f"Postgres {version}, {size / 1e9:.1f} GB of",
-            f"pgbench's tables, {OBJECTS} objects of 1 MiB; rounds: {rounds}.{busy}",
-            "",
-            "| what | found | target | |",
-            "|---|---:|---:|---|",
-            *(promise.row for promise in promises),
-            "",
+            *head(
+                "Benchmarks of backup and restore", "tests.bench.recovery", how, of, promises, rounds=rounds, load=load
+            ),
             "| | |",
             "|---|---:|",
             f"| bare `pgbackrest backup --type=full`, same settings | {found['bare']:.1f} s |",
