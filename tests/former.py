@@ -9,9 +9,13 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
-from infra.images import build, debian, layer, sandbox, scratch
+import docker
+
+from infra.catalog.postgres import MAJOR
+from infra.images import build, debian, layer, recipe, sandbox, scratch
 from infra.releases import version
 from infra.site import cache
 from infra.toolchain.lock import held
@@ -65,6 +69,19 @@ def release(folder: Path) -> Path:
 def present(folder: Path) -> Path:
     """This program, as an upgrade of that one."""
     return checkout(folder, version(), FIRST)
+
+
+def server(client: docker.DockerClient) -> str:
+    """The image's id in Docker, for a server by itself."""
+    ours = json.dumps(recipe.load_all()["postgres"].config())
+    with held(cache() / "lab" / "postgres15.lock", "postgres15", print), tempfile.TemporaryDirectory() as folder:
+        root, archive = _root(), Path(folder) / "image.tar"
+        config = json.loads(ours.replace(f"/{MAJOR}/", f"/{VERSION}/"))
+        layers = [(root, layer.sha256(root))]
+        identity = layer.archive(archive, "maia-test/postgres15:source", config, layers, debian.architecture())
+        with archive.open("rb") as file:
+            client.images.load(file)
+    return identity
 
 
 def _image(program: Path) -> None:

@@ -87,9 +87,7 @@ def _assert_whole(third: Appliance) -> None:
 # First, since the stack of the others would have the same name.
 @pytest.mark.long
 @pytest.mark.parametrize("kill", [kill_all, _kill_alone])
-@pytest.mark.parametrize(
-    "point", ["preflight: ", "images: ", "secrets: secret", 0, 2, 4, 8, 12, 16, 20, "health: "]
-)
+@pytest.mark.parametrize("point", ["preflight: ", "images: ", "secrets: secret", 0, 2, 4, 8, 12, 16, 20, "health: "])
 def test_up_killed_at_any_point_is_finished_by_the_next(
     throwaway: Appliance, point: str | int, kill: Callable[[subprocess.Popen[str]], None]
 ) -> None:

@@ -56,14 +56,16 @@ class Project:
 
 
 @contextmanager
-def project(folder: Path, name: str, *, rows: int = 30, vectors: str = VECTORS) -> Iterator[Project]:
+def project(folder: Path, name: str, *, rows: int = 30, vectors: str = VECTORS, image: str = "") -> Iterator[Project]:
     """Start one from the appliance's image and fill it; ``folder`` holds its socket, so its path must be short.
 
     Args:
         rows: how many the smallest of the ordinary tables has.
         vectors: the schema that pgvector lies in; empty for none.
+        image: of another server.
     """
-    with postgres.server(folder, name, settings=SETTINGS, access=ACCESS, network="bridge", map_to=PLATFORM) as server:
+    options: dict[str, Any] = {"settings": SETTINGS, "access": ACCESS, "network": "bridge", "map_to": PLATFORM}
+    with postgres.server(folder, name, image=image, **options) as server:
         _platform(server)
         made = Project(server, folder / "source")
         address = server.address
