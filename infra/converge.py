@@ -181,7 +181,12 @@ def _show(result: Mapping[str, Any], show: Say) -> None:
 
 
 def _said(result: Mapping[str, Any]) -> str:
-    text = result.get("stderr") or result.get("msg") or json.dumps(result, default=str)
+    text = (
+        result.get("stderr")
+        or result.get("module_stderr")  # of a module that ended without an answer
+        or result.get("msg")
+        or json.dumps(result, default=str)
+    )
     return " ".join(str(text).split())[-300:]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,24 @@ def read(link: psycopg.Connection[Any], schemas: Sequence[str]) -> dict[Piece, s
     """Every definition; the session's search_path must be pg_catalog alone."""
     rows = link.execute(SHAPE.encode(), {"schemas": list(schemas)})
     return {Piece(kind, label, name): text for kind, _, label, name, text in rows}
+
+
+def respelled(link: psycopg.Connection[Any], there: Mapping[Piece, str], here: Mapping[Piece, str]) -> dict[Piece, str]:
+    """The source's definitions, those of views as the target's server writes them down.
+
+    Releases of Postgres differ in that (16 leaves out a single table's name before its columns), though the views are
+    the same. So each whose text differs is made at the target for a moment and read there, where that can be done.
+    """
+    found = dict(there)
+    for piece, text in there.items():
+        if piece.kind != "view" or here.get(piece, text) == text:
+            continue
+        filled, _, query = text.partition(" ")
+        with suppress(psycopg.Error), link.transaction(force_rollback=True):
+            link.execute(f"create temporary view maia_respelled as {query}".encode())
+            (said,) = link.execute("select pg_get_viewdef('pg_temp.maia_respelled'::regclass)").fetchone() or ("",)
+            found[piece] = f"{filled} {said}"
+    return found
 
 
 def compare(

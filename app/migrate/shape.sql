@@ -1,7 +1,8 @@
 -- Every definition as Postgres writes it down itself, under the name that pg_dump gives the object.
 select 'column', n.nspname::text, n.nspname || '.' || c.relname, c.relname || '.' || a.attname,
   concat_ws(' ', format_type(a.atttypid, a.atttypmod), case when a.attnotnull then 'not null' end,
-    pg_get_expr(d.adbin, d.adrelid), nullif(a.attgenerated, ''), nullif(a.attidentity, ''),
+    pg_get_expr(d.adbin, d.adrelid), nullif(a.attgenerated, ''),
+    case when not c.relispartition then nullif(a.attidentity, '') end, -- since 17 a partition has its parent's
     (select collname from pg_collation l join pg_type t on t.oid = a.atttypid
      where l.oid = a.attcollation and l.oid <> t.typcollation))
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace

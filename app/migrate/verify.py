@@ -143,7 +143,10 @@ def verify(
         if not run.selection.whole:
             names = {table.full for table in there}
             wanted = {piece: text for piece, text in wanted.items() if piece.object.partition(" ")[0] in names}
-        definitions = shape.compare(wanted, shape.read(link, schemas), told, serving=serving)
+        found = shape.read(link, schemas)
+        if holder.info.server_version // 10000 != link.info.server_version // 10000:
+            wanted = shape.respelled(link, wanted, found)
+        definitions = shape.compare(wanted, found, told, serving=serving)
         compared = _Comparison(source, connect, moment, say, len(there)).all(there, here, faults, jobs)
     return Result(run, moment, began, datetime.now(UTC), tuple(compared), tuple(definitions), tuple(told))
 

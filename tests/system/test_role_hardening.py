@@ -223,11 +223,16 @@ def test_debian_12_is_hardened_too(tmp_path: Path) -> None:
     assert older.apply("hardening", check=True)
     assert older.apply("hardening")
     assert older.apply("hardening") == []
+    older.sh("touch /tmp/in-use; systemd-run --quiet --wait --property=PrivateTmp=yes true; ls /tmp/in-use")
     older.sh(ACCOUNTS)
     assert not _su(older, "anna", "ben", PASSWORD)
     assert _su(older, "ben", "anna", PASSWORD)
     for _ in range(5):
         assert not _su(older, "ben", "anna", "wrong")
     assert not _su(older, "ben", "anna", PASSWORD)
+    assert isinstance(older.on, Server)
+    docker.from_env().containers.get(older.on.name).restart(timeout=60)
+    older = Target(lab.up("role-hardening-12", quiet, release="12"))
+    assert "noexec" in older.sh("findmnt --noheadings --output OPTIONS --mountpoint /tmp")
     assert older.apply("hardening", entry="remove")
     lab.down(quiet)
