@@ -196,7 +196,9 @@ def _page(
     of = f"Postgres {stack.stack.plan.container('postgres').version}, {people:,} people of {EACH} memories each"
     return "\n".join(
         [
-            *head("Benchmarks of MAIA's data", "tests.bench.data", "in one run", of, promises, rounds=None, load=load),
+            *head(
+                "Benchmarks of MAIA's data", "tests.bench.data", "all in one run", of, promises, rounds=None, load=load
+            ),
             "## Rows",
             "",
             f"pgbench, {CLIENTS} clients on the server's own socket, {SECONDS} s each. Under row security a",

@@ -37,7 +37,7 @@ def write(found: Found, *, rounds: int, load: float) -> str:
         many = took("three") / took("one of three")
         promises.append(Promise("`maia up --refresh` of three servers, as multiple of one", many, 2.5, "times"))
     how = (
-        "medians, with what is compared taken in turns in the same run,\n"
+        "medians, with what is compared taken in turns in the same run, "
         "on lab hosts: the servers work on the processors of the machine that they are measured from"
     )
     of = f"ansible-core {ansible.release.__version__}; every role, {found.tasks} tasks a server"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from textwrap import wrap
 
 from infra.plan import Plan
 from infra.toolchain import tools
@@ -13,6 +14,9 @@ from tests.bench.appliance import ALL, Runs
 
 BUSY = 0.5
 """Load at the start from which the page says that the machine had other work."""
+OF_THE_DAY = "Figures belong to the machine and the day, so no test asserts them."
+WIDTH = 120
+"""Characters of a line."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,16 @@ def head(
         rounds: how often; None where that says nothing.
     """
     missed = [promise.what for promise in promises if not promise.kept]
-    taken = [f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()};", f"{of}."]
-    taken += [f"Rounds: {rounds}."] if rounds else []
-    taken += [f"**The machine had other work**: its load was {load:.1f} at the start."] if load > BUSY else []
+    about = f"Written by `python -m {program}`, which takes every figure anew: {how}. {OF_THE_DAY}"
+    taken = f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()}; {of}."
+    taken += f" Rounds: {rounds}." if rounds else ""
+    taken += f" **The machine had other work**: its load was {load:.1f} at the start." if load > BUSY else ""
     return [
         f"# {title}",
         "",
-        f"Written by `python -m {program}`, which takes every figure anew, {how}.",
-        "Figures belong to the machine and the day, so no test asserts them.",
+        *wrap(about, WIDTH),
         "",
-        *taken,
+        *wrap(taken, WIDTH),
         "",
         "Missed: " + "; ".join(missed) + "." if missed else "Every target is kept.",
         "",
