@@ -121,10 +121,10 @@ def _refuse_unsafe(value: str) -> None:
     """
     if not re.fullmatch(REDIRECT, value):
         raise ValueError(
-            f"expected an address such as https://app.example.org/ or https://app.example.org/*, not {value}"
+            f"expected an address such as https://app.example.org/ or https://app.example.org/*, not {value!r}"
         )
     found = urlsplit(value)
     if found.scheme in SCRIPTS or "@" in found.netloc:
-        raise ValueError(f"{value} is no place to lead people to")
+        raise ValueError(f"{value!r} is no place to lead people to")
     if found.scheme == "http" and found.hostname not in LOOPBACK:
-        raise ValueError(f"{value} would carry sessions in the clear: https only")
+        raise ValueError(f"{value!r} would carry sessions in the clear: https only")
