@@ -1,0 +1,54 @@
+"""Security events, each added in the transaction of the change that it tells of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from app.auth.database import Connection, run
+from app.auth.keys import Keys
+
+SOMEBODY = "00000000-0000-0000-0000-000000000000"
+
+_ADD = """
+select auth.audit(%(about)s::uuid, %(action)s, %(outcome)s, %(actor)s::uuid, %(address)s::inet, %(detail)s::jsonb)
+"""
+
+
+async def add(
+    link: Connection,
+    about: UUID,
+    action: str,
+    *,
+    address: str | None,
+    actor: UUID | None = None,
+    refused: bool = False,
+    **detail: Any,
+) -> None:
+    """An event.
+
+    Args:
+        about: whose account it concerns.
+        address: where it came from.
+        actor: who did it; by default the same.
+        refused: it was asked for and not done.
+        detail: more of it, never a secret nor an address of mail.
+    """
+    await run(
+        link,
+        _ADD,
+        {
+            "about": about,
+            "action": action,
+            "outcome": "refused" if refused else "done",
+            "actor": actor,
+            "address": address,
+            "detail": json.dumps(detail),
+        },
+    )
+
+
+def stranger(keys: Keys, email: str) -> UUID:
+    """What an address without an account is called in the log: the same each time, and not the address."""
+    return UUID(bytes=keys.subject(f"stranger {email}"))

@@ -1,0 +1,73 @@
+"""The auth service as an ASGI application: ``app.auth.main:app``."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from app.auth import keys, settings
+from app.auth.context import Service
+from app.auth.database import Database
+from app.auth.endpoints import public, signup, token, user
+from app.auth.gate import Gate, unrouted
+from app.auth.limits import Limits
+from app.auth.passwords import Hasher
+from app.auth.settings import Settings
+from app.auth.tokens import Tokens
+from app.common import settings as variables
+
+CONNECTIONS = 8
+"""Connections to the database, of each worker."""
+
+
+class State(TypedDict):
+    service: Service
+    proxies: tuple[Any, ...]
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[State]:
+    told = variables.read(Settings)
+    policy, found = settings.policy(told.config), keys.read(told.keys)
+    database, hasher = Database(told.postgres, CONNECTIONS), Hasher(policy.bcrypt_cost)
+    limits = Limits(told.redis, found, policy.limits)
+    made = Service(
+        policy=policy,
+        keys=found,
+        tokens=Tokens(found, policy),
+        database=database,
+        hasher=hasher,
+        limits=limits,
+    )
+    await database.open()
+    try:
+        yield State(service=made, proxies=tuple(ipaddress.ip_network(one) for one in policy.proxies))
+    finally:
+        await database.close()
+        await limits.close()
+        hasher.close()
+
+
+app = Starlette(
+    routes=[
+        Route("/health", public.health),
+        Route("/settings", public.settings),
+        Route("/metrics", public.measures),
+        Route("/.well-known/jwks.json", public.jwks),
+        Route("/signup", signup.signup, methods=["POST"]),
+        Route("/token", token.token, methods=["POST"]),
+        Route("/user", user.read, methods=["GET"]),
+        Route("/user", user.update, methods=["PUT"]),
+        Route("/logout", user.logout, methods=["POST"]),
+    ],
+    middleware=[Middleware(Gate)],
+    exception_handlers={HTTPException: unrouted},
+    lifespan=lifespan,
+)

@@ -1,0 +1,214 @@
+"""Sessions and their families of refresh tokens. The database has the truth; a token is kept as its digest alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from app.auth import audit, users
+from app.auth.context import Origin, Service
+from app.auth.database import Connection, Row, every, one, run
+from app.auth.errors import Refused
+from app.auth.keys import digest, new_token
+
+MOST = 100
+"""Sessions that one account may have; the oldest go."""
+STEPS = 16
+"""How many exchanges within the tolerated interval are followed to the token that is good now."""
+
+_OPEN = """
+with opened as (
+    insert into auth.sessions (id, user_id, created_at, updated_at, aal, user_agent, ip)
+    select %(session)s, u.id, now(), now(), %(aal)s, %(agent)s, %(address)s::inet from auth.users u
+    where u.id = %(user)s and u.deleted_at is null and not coalesce(u.banned_until > now(), false)
+      and (%(password)s::text is null or u.encrypted_password = %(password)s)
+    returning id
+), means as (
+    insert into auth.mfa_amr_claims (session_id, authentication_method) select id, %(method)s from opened
+), first as (
+    insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, session_id)
+    select '00000000-0000-0000-0000-000000000000', %(token)s, %(user)s::text, false, now(), now(), id from opened
+), seen as (
+    update auth.identities set last_sign_in_at = now() where user_id = %(user)s and provider = 'email'
+)
+update auth.users set last_sign_in_at = now(), updated_at = now() where id = %(user)s and exists (select from opened)
+"""
+
+_THIN_OUT = """
+delete from auth.sessions where id in (
+    select id from auth.sessions where user_id = %(user)s order by created_at desc offset %(most)s)
+"""
+
+_LOCK = """
+select from auth.sessions s join auth.refresh_tokens t on t.session_id = s.id where t.token = %(token)s for update of s
+"""
+"""Those who refresh one session at once come one after the other."""
+
+_MEANS = """
+(select coalesce(json_agg(json_build_object('method', m.authentication_method,
+    'timestamp', extract(epoch from m.updated_at)::bigint) order by m.updated_at desc, m.authentication_method), '[]')
+ from auth.mfa_amr_claims m where m.session_id = s.id) as means
+"""
+
+_FAMILY = f"""
+select {users.COLUMNS}, {_MEANS}, t.id as token_id, t.revoked, s.id as session_id, coalesce(s.aal, 'aal1') as aal,
+    t.updated_at > clock_timestamp() - make_interval(secs => %(reuse)s) as lately, {users.SESSION_LIVE} as live
+from auth.refresh_tokens t join auth.sessions s on s.id = t.session_id join auth.users u on u.id = s.user_id
+where t.token = %(token)s
+"""  # noqa: S608 - constants
+
+_ROTATE = """
+with child as (
+    insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
+    values ('00000000-0000-0000-0000-000000000000', %(child)s, %(user)s::text, false, now(), now(), %(token)s,
+            %(session)s)
+), parent as (
+    update auth.refresh_tokens set revoked = true, updated_at = clock_timestamp() where id = %(id)s
+), held as (
+    update auth.sessions set refreshed_at = now() at time zone 'UTC', updated_at = now(), user_agent = %(agent)s,
+        ip = %(address)s::inet where id = %(session)s
+)
+select auth.audit(%(user)s, 'token_refreshed', 'done', %(user)s, %(address)s::inet,
+                  jsonb_build_object('session', %(session)s::text))
+"""
+
+_HELD = f"""
+select {users.COLUMNS}, {_MEANS}, s.id as session_id, coalesce(s.aal, 'aal1') as aal
+from auth.sessions s join auth.users u on u.id = s.user_id where s.id = %(session)s
+"""  # noqa: S608 - constants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A session as its owner gets it."""
+
+    session: UUID
+    aal: str
+    refresh_token: str
+    user: Row
+    means: list[Row]
+
+
+async def opened(link: Connection, user: UUID, method: str, origin: Origin, *, password: str | None = None) -> Opened:
+    """A new session.
+
+    Args:
+        method: by which means, a word of ``amr``.
+        password: the hash that was checked; where it is another one by now, nobody gets in.
+
+    Raises:
+        Refused: the account is banned or gone, or its password has changed.
+    """
+    session, token = uuid4(), new_token()
+    values = {
+        "session": session,
+        "user": user,
+        "aal": "aal1",
+        "agent": origin.agent,
+        "address": origin.address,
+        "method": method,
+        "token": digest(token),
+        "password": password,
+    }
+    if not await run(link, _OPEN, values):
+        raise Refused(400, "invalid_credentials", "Invalid login credentials")
+    await run(link, _THIN_OUT, {"user": user, "most": MOST})
+    await audit.add(link, user, "signed_in", address=origin.address, actor=user, method=method, session=str(session))
+    return await held(link, session, token)
+
+
+async def held(link: Connection, session: UUID, token: str) -> Opened:
+    """A session as it stands, for whoever has its refresh token."""
+    found = await one(link, _HELD, {"session": session})
+    if found is None:
+        raise Refused(403, "session_not_found", "Session from session_id claim in JWT does not exist")
+    return Opened(session=session, aal=found["aal"], refresh_token=token, user=found, means=found["means"])
+
+
+async def refreshed(service: Service, link: Connection, token: str, origin: Origin) -> Opened | Refused:
+    """The session of a refresh token, with the token that is good from now on.
+
+    A refusal is given back, not raised, where what it says was done must last: a token that is used again outside the
+    tolerated interval ends its session.
+    """
+    policy = service.policy
+    values = {
+        "token": digest(token),
+        "reuse": policy.reuse_seconds,
+        "absolute": policy.absolute_seconds,
+        "idle": policy.idle_seconds,
+    }
+    await run(link, _LOCK, values)
+    found = await one(link, _FAMILY, values)
+    if found is None:
+        return Refused(400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
+    session, user = found["session_id"], found["id"]
+    if found["banned"] or found["deleted_at"]:
+        return Refused(400, "user_banned", "Invalid Refresh Token: User Banned")
+    if not found["live"]:
+        await _end(link, session)
+        await audit.add(link, user, "session_expired", address=origin.address, session=str(session))
+        return Refused(400, "session_expired", "Invalid Refresh Token: Session Expired")
+    if not found["revoked"]:
+        child = service.keys.child(token)
+        more = {"child": digest(child), "user": user, "session": session, "id": found["token_id"]}
+        await run(link, _ROTATE, {**values, **more, "agent": origin.agent, "address": origin.address})
+    elif found["lately"]:
+        child = await _current(service, link, token)
+    else:
+        await _end(link, session)
+        await audit.add(link, user, "token_reused", address=origin.address, refused=True, session=str(session))
+        return Refused(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
+    return Opened(session=session, aal=found["aal"], refresh_token=child, user=found, means=found["means"])
+
+
+async def _current(service: Service, link: Connection, token: str) -> str:
+    """The token of the family that is good now: each follows from the one before it."""
+    for _ in range(STEPS):
+        token = service.keys.child(token)
+        found = await one(link, "select revoked from auth.refresh_tokens where token = %(t)s", {"t": digest(token)})
+        if found is None or not found["revoked"]:
+            break
+    return token
+
+
+async def _end(link: Connection, session: UUID) -> None:
+    await run(link, "delete from auth.sessions where id = %(id)s", {"id": session})
+
+
+async def end(link: Connection, user: UUID, scope: str, session: UUID) -> list[UUID]:
+    """End this session (``local``), the others (``others``) or all (``global``); says which."""
+    which = {"local": "and id = %(session)s", "others": "and id <> %(session)s", "global": ""}[scope]
+    gone = await every(
+        link,
+        f"delete from auth.sessions where user_id = %(user)s {which} returning id",  # noqa: S608
+        {"user": user, "session": session},
+    )
+    return [row["id"] for row in gone]
+
+
+def answer(service: Service, opened: Opened) -> dict[str, Any]:
+    """A session as clients read it."""
+    user = opened.user
+    claims = {
+        "sub": str(user["id"]),
+        "email": user["email"] or "",
+        "phone": user["phone"] or "",
+        "app_metadata": user["raw_app_meta_data"] or {},
+        "user_metadata": user["raw_user_meta_data"] or {},
+        "role": user["role"] or "",
+        "aal": opened.aal,
+        "amr": opened.means,
+        "session_id": str(opened.session),
+        "is_anonymous": user["is_anonymous"],
+    }
+    token, expires = service.tokens.mint(claims)
+    return {
+        "access_token": token,
+        "token_type": "bearer",
+        "expires_in": service.policy.access_seconds,
+        "expires_at": expires,
+        "refresh_token": opened.refresh_token,
+        "user": users.document(user),
+    }
