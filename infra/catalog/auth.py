@@ -45,7 +45,7 @@ SERVICE = Service(
     },
     files=(
         File(path="/etc/maia/auth.json", template="auth/auth.json.j2"),
-        File(path="/run/secrets/keys.json", template="auth/keys.json.j2", live=True),
+        File(path="/run/secrets/keys.json", template="auth/keys.json.j2"),
         File(path="/run/secrets/postgres.json", template="app/postgres.json.j2", live=True),
         File(path="/run/secrets/redis.json", template="app/redis.json.j2", live=True),
     ),

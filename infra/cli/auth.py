@@ -1,4 +1,4 @@
-"""API keys for clients of the auth service, the keys that it signs with, and mail that waits where none is sent."""
+"""API keys for clients of the auth service, the keys that it signs with, mail that waits, and its log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from infra.stack import Stack
 
 PART = "auth"
-OUTBOX = ("python3", "-m", "app.auth.outbox")
+SERVICE = ("python3", "-m", "app.auth")
 """In the part's container, where the key is that opens the mails: a mail lets its reader in."""
 
 
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rotate.add_argument("--now", action="store_true", help="with --finish: whoever's token they signed is signed out")
     outbox = actions.add_parser("outbox", help="show the mail that waits here because no mail server is named")
     outbox.add_argument("--json", action="store_true", help="one object a line")
+    actions.add_parser("audit", help="say whether the log of security events is whole")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
             return _apikey(stack, args.role, args.days)
         case "outbox":
             return _outbox(stack, as_json=args.json)
+        case "audit":
+            return _audit(stack)
     if args.step == "list":
         return _list(stack)
     if args.now and not args.finish:
@@ -140,24 +143,38 @@ def _present(secrets: Mapping[str, str], name: str, stack: Stack) -> Mapping[str
 
 
 def _outbox(stack: Stack, *, as_json: bool) -> int:
-    from docker.errors import APIError
-
-    container = common.running(stack, PART)
-    try:
-        code, output = container.exec_run(list(OUTBOX), demux=True)
-    except APIError as error:
-        reason = " ".join(str(error.explanation or error).split())
-        raise MaiaError(reason, where=PART, mend=f"maia status --stack {stack.name}") from None
-    streams: Any = output
-    said, failed = ((each or b"").decode(errors="replace").splitlines() for each in streams)
+    code, said, failed = _within(stack, "outbox")
     if code:
         raise MaiaError((failed or said or ["said nothing"])[-1], where=PART, mend=f"maia logs {PART}")
     if as_json:
         sys.stdout.write("".join(f"{line}\n" for line in said))
         return 0
     for mail in map(json.loads, said):
-        print(f"{mail['created_at']}  to {mail['to']}: {mail['subject']}\n\n{mail['text'].strip()}\n")
+        print(f"{mail['at']}  to {mail['to']}: {mail['subject']}\n\n{mail['text'].strip()}\n")
     if not said:
         sent = stack.plan.auth and stack.plan.auth.smtp
         print(f"nothing waits{f'; mail goes to {sent.host}' if sent else ''}")
     return 0
+
+
+def _audit(stack: Stack) -> int:
+    code, said, failed = _within(stack, "audit")
+    if failed:
+        raise MaiaError(failed[-1], where=PART, mend=f"maia logs {PART}")
+    print("\n".join(said) or "whole")
+    return code
+
+
+def _within(stack: Stack, word: str) -> tuple[int, list[str], list[str]]:
+    """A command of the service: how it ended, its output and its errors, by lines."""
+    from docker.errors import APIError
+
+    container = common.running(stack, PART)
+    try:
+        code, output = container.exec_run([*SERVICE, word], demux=True)
+    except APIError as error:
+        reason = " ".join(str(error.explanation or error).split())
+        raise MaiaError(reason, where=PART, mend=f"maia status --stack {stack.name}") from None
+    streams: Any = output
+    said, failed = ((each or b"").decode(errors="replace").splitlines() for each in streams)
+    return int(code or 0), said, failed

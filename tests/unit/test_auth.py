@@ -15,13 +15,14 @@ import pytest
 
 from app.auth.settings import policy
 from app.schema import parts
-from infra import cli, config, credentials, initialise, render, schema, signing
+from infra import ages, cli, config, credentials, doctor, initialise, render, schema, signing
 from infra.catalog import auth
 from infra.catalog.model import Zone
 from infra.components.schema import SchemaProvider
 from infra.errors import MaiaError
 from infra.plan import Plan
 from infra.site import Site
+from infra.stack import Stack
 
 Planned = Callable[..., Plan]
 
@@ -42,6 +43,22 @@ def text(plan: Plan, part: str, path: str, values: dict[str, str] | None = None)
     container = plan.container(part)
     file = next(file for file in container.files if file.path == path)
     return render.render(file, plan, container, values or secrets(plan))
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setenv("MAIA_SITE", str(tmp_path / "site"))
+    monkeypatch.delenv("MAIA_STACK", raising=False)
+    return Site.current()
+
+
+def begun(site: Site, text: str) -> None:
+    path = site.stack_file("local")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+WITH = "config:\n  maia:parts: {auth: {enabled: true}}\n"
 
 
 # -- the stack file ---------------------------------------------------------------------------------------------------
@@ -138,6 +155,11 @@ def test_what_it_cannot_do_without_is_named(values: dict[str, Any], where: str, 
 # -- the plan ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_stack_with_the_part_is_what_it_was(planned: Planned, golden: Callable[[str, str], None]) -> None:
+    asked = {"site_url": "https://app.example.org", "redirects": ["https://app.example.org/*"], "smtp": PAY}
+    golden("plan-auth.json", planned(on(**asked)).json() + "\n")
+
+
 def test_it_stands_between_gateway_data_and_prometheus_and_has_no_way_out(planned: Planned) -> None:
     part = planned(ON).container("auth")
     assert set(part.addresses) == {Zone.APPS, Zone.DATA, Zone.OPS}
@@ -229,9 +251,9 @@ def test_nobody_but_the_part_and_who_keeps_everything_is_told_its_keys(planned: 
     assert told == {"auth"}
 
 
-def test_credentials_and_keys_are_read_again_without_a_new_container(planned: Planned) -> None:
+def test_credentials_are_read_again_without_a_new_container(planned: Planned) -> None:
     files = planned(ON).container("auth").files
-    assert {file.path for file in files if file.secret} == {file.path for file in files if file.live}
+    assert {file.path for file in files if file.live} == {"/run/secrets/postgres.json", "/run/secrets/redis.json"}
 
 
 # -- the gateway ------------------------------------------------------------------------------------------------------
@@ -245,7 +267,7 @@ def test_the_gateway_leads_there_without_the_prefix_bounds_what_is_sent_and_hide
     assert "auth_basic" not in route
     (hidden,) = re.findall(r"location \^~ /auth/v1/metrics \{(.*?)\n    \}", conf, re.DOTALL)
     assert "return 404" in hidden and "proxy_pass" not in hidden
-    assert json.loads(re.findall(r"return 413 '(.*)';", conf)[0])["error_code"] == "request_too_large"
+    assert json.loads(re.findall(r"return 413 '(.*)';", conf)[0])["error_code"] == "request_entity_too_large"
 
 
 def test_metrics_of_a_part_with_an_operators_login_stay_behind_it(planned: Planned) -> None:
@@ -306,23 +328,22 @@ def test_the_tables_are_part_of_the_schema_only_where_the_plan_has_the_part(tmp_
     assert changes(on | {"parts": {"auth": "0"}}, on)
 
 
+# -- age ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_old_list_of_keys_is_told_of_and_what_would_shut_people_out_is_not(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(site, WITH)
+    stack = Stack("local", site)
+    monkeypatch.setattr(ages, "old", lambda *_: dict.fromkeys(auth.SERVICE.secrets, 400) | {"auth-redis": 400})
+    assert dict(doctor._aging(stack)) == {
+        "the secret auth-signing is 400 days old": "./maia auth keys rotate --stack local",
+        "the secret auth-redis is 400 days old": "./maia secrets rotate auth-redis --stack local",
+    }
+
+
 # -- verbs ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setenv("MAIA_SITE", str(tmp_path / "site"))
-    monkeypatch.delenv("MAIA_STACK", raising=False)
-    return Site.current()
-
-
-def begun(site: Site, text: str) -> None:
-    path = site.stack_file("local")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-WITH = "config:\n  maia:parts: {auth: {enabled: true}}\n"
 
 
 @pytest.mark.parametrize(
