@@ -70,6 +70,12 @@ class Auth(Strict):
     reuse_seconds: Annotated[Seconds, Field(ge=0, le=60)] = Field(
         default=10, description="A refresh token may be used again for so long; later that ends the session."
     )
+    link_seconds: Annotated[Seconds, Field(ge=60, le=86400)] = Field(
+        default=3600, description="How long a link or a code of a mail is good."
+    )
+    reauthenticate_seconds: Annotated[Seconds, Field(ge=0)] = Field(
+        default=0, description="Of a session that is older, a code by mail is asked before a new password; 0: never."
+    )
     bcrypt_cost: Annotated[int, Field(ge=10, le=16, strict=True)] = Field(
         default=12, description="Of new hashes; one more is twice the work."
     )

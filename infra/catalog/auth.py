@@ -27,6 +27,9 @@ COMMANDS = (
 )
 """What works on keys that it names: nothing that lists keys, which no pattern bounds, or that empties a database."""
 
+MEASURES = "/run/metrics"
+"""Where its processes put down what they counted, to be told as one."""
+
 SERVICE = Service(
     name="auth",
     title="Identity: accounts, sessions and tokens",
@@ -35,8 +38,9 @@ SERVICE = Service(
     optional=True,
     zones=(Zone.APPS, Zone.DATA, Zone.OPS),
     ports=(8000,),
-    command=asgi.serve("app.auth.main:app", 8000),
+    command=asgi.serve("app.auth.main:app", 8000, workers=2),
     env={
+        "PROMETHEUS_MULTIPROC_DIR": MEASURES,
         "MAIA_CONFIG": "/etc/maia/auth.json",
         "MAIA_POSTGRES": "/run/secrets/postgres.json",
         "MAIA_REDIS": "/run/secrets/redis.json",
@@ -50,6 +54,7 @@ SERVICE = Service(
         File(path="/run/secrets/redis.json", template="app/redis.json.j2", live=True),
     ),
     secrets=(API, SEALING, SIGNING),
+    scratch=("/tmp", MEASURES),
     needs=Needs(
         database=Database(name="maia", member_of=(ROLE,)),
         redis=Redis(keys=("auth:*",), channels=("auth:*",), commands=COMMANDS),

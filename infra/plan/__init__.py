@@ -225,6 +225,8 @@ def _auth(config: Config) -> Auth:
         idle_seconds=asked.idle_seconds,
         absolute_seconds=asked.absolute_seconds,
         reuse_seconds=asked.reuse_seconds,
+        link_seconds=asked.link_seconds,
+        reauthenticate_seconds=asked.reauthenticate_seconds,
         bcrypt_cost=asked.bcrypt_cost,
         password_single=asked.password_single,
         password_second=asked.password_second,

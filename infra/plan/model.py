@@ -244,6 +244,8 @@ class Auth:
     idle_seconds: int
     absolute_seconds: int
     reuse_seconds: int
+    link_seconds: int
+    reauthenticate_seconds: int
     bcrypt_cost: int
     password_single: int
     password_second: int

@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
+from app.auth import keys
 from app.auth.settings import policy
 from app.schema import parts
 from infra import ages, cli, config, credentials, doctor, initialise, render, schema, signing
@@ -166,7 +167,7 @@ def test_it_stands_between_gateway_data_and_prometheus_and_has_no_way_out(planne
     assert not part.root and not part.capabilities and not part.deviations and not part.published
     assert set(part.after) == {"postgres", "redis"}
     assert not planned(ON).grants
-    assert all(value.startswith(("/etc/maia/", "/run/secrets/")) for value in part.env.values())
+    assert all(value.startswith(("/etc/maia/", "/run/")) for value in part.env.values())
 
 
 def test_its_image_has_a_user_that_no_other_part_runs_as() -> None:
@@ -228,7 +229,7 @@ def test_the_service_understands_what_it_is_told(asked: dict[str, Any], planned:
     assert (found.smtp is None) == (not asked)
 
 
-def test_its_keys_are_what_the_service_expects(planned: Planned) -> None:
+def test_its_keys_are_what_the_service_expects(planned: Planned, tmp_path: Path) -> None:
     plan = planned(ON)
     values = secrets(plan)
     found = json.loads(text(plan, "auth", "/run/secrets/keys.json", values))
@@ -243,6 +244,8 @@ def test_its_keys_are_what_the_service_expects(planned: Planned) -> None:
     assert len(base64.urlsafe_b64decode(found["api"]["k"] + "==")) >= 32
     assert len(base64.b64decode(found["sealing"], validate=True)) == 32
     assert values[auth.SEALING] not in json.dumps(found)
+    (path := tmp_path / "keys.json").write_text(json.dumps(found))
+    assert keys.read(path).unseal(keys.read(path).seal("words", "test"), "test") == "words"
 
 
 def test_nobody_but_the_part_and_who_keeps_everything_is_told_its_keys(planned: Planned) -> None:
