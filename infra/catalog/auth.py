@@ -18,11 +18,8 @@ SMTP = "auth-smtp"
 
 COMMANDS = (
     "-@all",
-    *("+@connection", "+@string", "+@hash", "+@set", "+@sortedset", "+@list", "+@transaction"),
-    *("+del", "+unlink", "+exists", "+type", "+touch", "+ttl", "+pttl", "+persist"),
-    *("+expire", "+pexpire", "+expireat", "+pexpireat", "+expiretime", "+pexpiretime"),
-    *("+eval", "+evalsha", "+script|load", "+script|exists", "+time"),
-    *("+publish", "+subscribe", "+unsubscribe", "+psubscribe", "+punsubscribe"),
+    *("+@connection", "+@sortedset", "+@string", "+del", "+exists", "+expire", "+pexpire", "+pttl", "+ttl", "+unlink"),
+    *("+evalsha", "+script|load", "+time"),
     *("-@admin", "-@dangerous"),
 )
 """What works on keys that it names: nothing that lists keys, which no pattern bounds, or that empties a database."""
@@ -57,7 +54,7 @@ SERVICE = Service(
     scratch=("/tmp", MEASURES),
     needs=Needs(
         database=Database(name="maia", member_of=(ROLE,)),
-        redis=Redis(keys=("auth:*",), channels=("auth:*",), commands=COMMANDS),
+        redis=Redis(keys=("auth:*",), commands=COMMANDS),
     ),
     routes=(Route(path="/auth/v1/", port=8000, strip=True),),
     scrape=(Scrape(port=8000),),
