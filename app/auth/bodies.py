@@ -8,6 +8,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+import idna
 from starlette.requests import Request
 
 from app.auth.errors import Refused, invalid
@@ -17,6 +18,8 @@ LONGEST = 1 << 20
 DEEPEST = 64
 """How many objects and lists may stand in each other."""
 MAIL_LONGEST = 254
+METADATA = 4096
+"""Bytes of metadata as JSON: they are in every token, and tokens are in headers."""
 
 _LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -79,6 +82,18 @@ class Body:
             raise invalid(f"{name} must be an object")
         return value
 
+    def metadata(self, name: str, known: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What an account says of itself after a change: what is told replaces by key, and null takes a key away.
+
+        Raises:
+            Refused: it is not an object, or more than a token can carry.
+        """
+        told = {**(known or {}), **self.object(name)}
+        made = {key: value for key, value in told.items() if value is not None}
+        if len(json.dumps(made)) > METADATA:
+            raise invalid(f"{name} is longer than {METADATA} bytes")
+        return made
+
     def mail(self, name: str = "email") -> str:
         """An address of mail in small letters; empty where it is missing."""
         value = self.text(name)
@@ -106,7 +121,7 @@ async def read(request: Request) -> Body:
     if kind != "application/json":
         raise Refused(400, "bad_json", "The body must be application/json")
     try:
-        value = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(raw.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise Refused(400, "bad_json", "Could not parse request body as JSON") from None
     if not isinstance(value, dict):
@@ -121,13 +136,13 @@ def mail(value: str) -> str:
     Raises:
         Refused: it is not one.
     """
-    address = value.strip().lower()
-    local, _, domain = address.rpartition("@")
-    if not domain.isascii():
-        try:
-            address = f"{local}@{domain.encode('idna').decode()}"
-        except UnicodeError:
-            address = ""
+    local, _, domain = value.strip().rpartition("@")
+    try:
+        named = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        named = ""
+    # Only then: some letters become others when they are made small.
+    address = f"{local}@{named}".lower() if local.isascii() else ""
     dots = local.startswith(".") or local.endswith(".") or ".." in local
     if len(address) > MAIL_LONGEST or dots or not _MAIL.fullmatch(address):
         raise invalid("Unable to validate email address: invalid format")

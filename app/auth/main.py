@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,9 +16,10 @@ from starlette.routing import Route
 from app.auth import keys, settings
 from app.auth.context import Service
 from app.auth.database import Database
-from app.auth.endpoints import public, signup, token, user
+from app.auth.endpoints import mailings, public, signup, token, user, verify
 from app.auth.gate import Gate, unrouted
 from app.auth.limits import Limits
+from app.auth.outbox import Sender, stopped
 from app.auth.passwords import Hasher
 from app.auth.settings import Settings
 from app.auth.tokens import Tokens
@@ -47,9 +49,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
         limits=limits,
     )
     await database.open()
+    sending = asyncio.create_task(Sender(database, found, policy.smtp).work())
     try:
         yield State(service=made, proxies=tuple(ipaddress.ip_network(one) for one in policy.proxies))
     finally:
+        await stopped(sending)
         await database.close()
         await limits.close()
         hasher.close()
@@ -65,6 +69,13 @@ app = Starlette(
         Route("/token", token.token, methods=["POST"]),
         Route("/user", user.read, methods=["GET"]),
         Route("/user", user.update, methods=["PUT"]),
+        Route("/recover", mailings.recover, methods=["POST"]),
+        Route("/otp", mailings.otp, methods=["POST"]),
+        Route("/magiclink", mailings.otp, methods=["POST"]),
+        Route("/resend", mailings.resend, methods=["POST"]),
+        Route("/reauthenticate", mailings.reauthenticate, methods=["GET"]),
+        Route("/verify", verify.by_link, methods=["GET"]),
+        Route("/verify", verify.by_post, methods=["POST"]),
         Route("/logout", user.logout, methods=["POST"]),
     ],
     middleware=[Middleware(Gate)],

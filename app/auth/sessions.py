@@ -11,6 +11,7 @@ from app.auth.context import Origin, Service
 from app.auth.database import Connection, Row, every, one, run
 from app.auth.errors import Refused
 from app.auth.keys import digest, new_token
+from app.auth.tokens import Caller
 
 MOST = 100
 """Sessions that one account may have; the oldest go."""
@@ -161,6 +162,30 @@ async def refreshed(service: Service, link: Connection, token: str, origin: Orig
         await audit.add(link, user, "token_reused", address=origin.address, refused=True, session=str(session))
         return Refused(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
     return Opened(session=session, aal=found["aal"], refresh_token=child, user=found, means=found["means"])
+
+
+async def live(service: Service, link: Connection, who: Caller) -> Row:
+    """The account of a caller whose session may still be used.
+
+    Raises:
+        Refused: the session was ended or is too old, or the account is banned or gone.
+    """
+    values = {
+        "session": who.session,
+        "user": who.user,
+        "absolute": service.policy.absolute_seconds,
+        "idle": service.policy.idle_seconds,
+    }
+    found = await one(link, users.LIVE, values)
+    if found is None:
+        if await users.by_id(link, who.user) is None:
+            raise Refused(403, "user_not_found", "User from sub claim in JWT does not exist")
+        raise Refused(403, "session_not_found", "Session from session_id claim in JWT does not exist")
+    if not found["live"]:
+        raise Refused(403, "session_expired", "Session has expired")
+    if found["banned"]:
+        raise Refused(403, "user_banned", "User is banned")
+    return found
 
 
 async def _current(service: Service, link: Connection, token: str) -> str:

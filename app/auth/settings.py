@@ -69,6 +69,8 @@ class Policy:
     """How long a refresh token that was exchanged still gives the same child."""
     link_seconds: int = 3600
     """How long a link or a code of a mail is good."""
+    reauthenticate_seconds: int = 0
+    """Sessions older than this need a code by mail to change the password; 0: none does."""
     bcrypt_cost: int = 12
     password_single: int = 15
     """Least length of a password that is the only factor."""

@@ -161,9 +161,53 @@ async def confirm(link: Connection, user: UUID) -> None:
     )
 
 
-def merged(known: dict[str, Any] | None, told: dict[str, Any]) -> dict[str, Any]:
-    """Metadata after a change: what is told replaces by key, and null takes a key away."""
-    return {key: value for key, value in {**(known or {}), **told}.items() if value is not None}
+def told(user: Row, meta: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of an account with what the service itself says in it."""
+    known = {"email": user["email"], "email_verified": bool(user["email_confirmed_at"]), "phone_verified": False}
+    return {**meta, **known, "sub": str(user["id"])}
+
+
+async def distrust(link: Connection, user: Row) -> None:
+    """Whoever set the password of an account whose address was never confirmed need not be who reads its mails."""
+    if not user["email_confirmed_at"] and user["encrypted_password"]:
+        await change(link, user["id"], encrypted_password=None)
+
+
+async def sent(link: Connection, user: UUID, column: str) -> None:
+    """A mail was sent just now; ``column`` says of which kind."""
+    await run(link, f"update auth.users set {column} = now() where id = %(id)s", {"id": user})  # noqa: S608 - ours
+
+
+async def move(link: Connection, user: UUID, email: str) -> None:
+    """The account has another address from now on, which is known to be theirs.
+
+    Raises:
+        psycopg.errors.UniqueViolation: it is somebody else's.
+    """
+    await run(
+        link,
+        """
+        with moved as (
+            update auth.users set email = %(email)s::text, email_change = '', email_change_confirm_status = 0,
+                email_confirmed_at = now(), updated_at = now(), is_anonymous = false,
+                raw_app_meta_data = coalesce(raw_app_meta_data, '{}') || '{"provider": "email"}'
+                    || jsonb_build_object('providers', coalesce(raw_app_meta_data -> 'providers', '[]')
+                        || case when coalesce(raw_app_meta_data -> 'providers', '[]') ? 'email' then '[]'::jsonb
+                                else '["email"]' end),
+                raw_user_meta_data = coalesce(raw_user_meta_data, '{}')
+                    || jsonb_build_object('email', %(email)s::text, 'email_verified', true, 'sub', id::text,
+                                          'phone_verified', false)
+            where id = %(id)s::uuid
+        )
+        insert into auth.identities (id, provider_id, user_id, identity_data, provider, created_at, updated_at)
+        values (gen_random_uuid(), %(id)s::uuid::text, %(id)s::uuid,
+                jsonb_build_object('sub', %(id)s::uuid::text, 'email', %(email)s::text, 'email_verified', true,
+                                   'phone_verified', false), 'email', now(), now())
+        on conflict (provider_id, provider) do update
+            set identity_data = auth.identities.identity_data || excluded.identity_data, updated_at = now()
+        """,
+        {"id": user, "email": email},
+    )
 
 
 def document(row: Row) -> dict[str, Any]:

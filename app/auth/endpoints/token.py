@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.auth import audit, bodies, metrics, sessions, users
+from app.auth import audit, bodies, flows, metrics, sessions, users
 from app.auth.context import Origin, Service, origin, service
 from app.auth.database import Row, run
 from app.auth.errors import Refused, invalid
@@ -13,7 +13,7 @@ from app.auth.errors import Refused, invalid
 
 async def token(request: Request) -> Response:
     """``grant_type`` says by what."""
-    grants = {"password": by_password, "refresh_token": by_refresh_token}
+    grants = {"password": by_password, "refresh_token": by_refresh_token, "pkce": by_code}
     grant = grants.get(request.query_params.get("grant_type", ""))
     if grant is None:
         raise Refused(400, "invalid_credentials", "unsupported_grant_type")
@@ -81,3 +81,21 @@ async def by_refresh_token(service: Service, body: bodies.Body, origin: Origin) 
         raise found
     metrics.REFRESHES.labels("done").inc()
     return found
+
+
+async def by_code(service: Service, body: bodies.Body, origin: Origin) -> sessions.Opened:
+    """A new session for the code of a sign-in by PKCE, and whoever knows its verifier."""
+    code, verifier = body.text("auth_code", longest=255), body.text("code_verifier", longest=255)
+    if not code or not verifier:
+        raise invalid("invalid request: both auth code and code verifier should be non-empty")
+    await service.limits.count("verify_address", origin.address or "")
+    async with service.database.transaction() as link:
+        taken = await flows.take(link, code, verifier)
+    if isinstance(taken, Refused):
+        metrics.SIGN_INS.labels("pkce", "refused").inc()
+        raise taken
+    user, method = taken
+    async with service.database.transaction() as link:
+        opened = await sessions.opened(link, user, method, origin)
+    metrics.SIGN_INS.labels("pkce", "done").inc()
+    return opened
