@@ -159,9 +159,12 @@ def _outbox(stack: Stack, *, as_json: bool) -> int:
 
 def _audit(stack: Stack) -> int:
     code, said, failed = _within(stack, "audit")
-    if failed:
-        raise MaiaError(failed[-1], where=PART, mend=f"maia logs {PART}")
-    print("\n".join(said) or "whole")
+    if not said:
+        raise MaiaError((failed or ["said nothing"])[-1], where=PART, mend=f"maia logs {PART}")
+    *faults, whole = map(json.loads, said)
+    for fault in faults:
+        print(f"chain {fault['chain']}, entry {fault['number']}: {fault['fault']}")
+    print(f"{whole['entries']} entries, {whole['faults'] or 'no'} faults, root {whole['root']}")
     return code
 
 

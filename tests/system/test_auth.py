@@ -271,6 +271,27 @@ def test_api_keys_carry_their_role_and_their_end_and_stand_alone_on_standard_out
         assert (claims["role"], claims["exp"] - claims["iat"]) == (role, 30 * 86400)
 
 
+def test_mail_waits_here_sealed_and_leads_nowhere_else_whoever_asked(client: Client, own: Appliance) -> None:
+    evil = {"X-Forwarded-Host": "evil.example", "X-Original-Host": "evil.example", "Origin": "https://evil.example"}
+    asked = "/recover?redirect_to=https://evil.example/"
+    assert client.send("POST", asked, {"email": ADA}, **evil).status_code == 200
+    until(lambda: ADA in own.maia("auth", "outbox", "--json").stdout, "the mail is there")
+    (mail,) = (
+        mail for mail in map(json.loads, own.maia("auth", "outbox", "--json").stdout.splitlines()) if mail["to"] == ADA
+    )
+    assert mail["link"].startswith(f"{own.url}/auth/v1/verify?")
+    assert mail["link"] in mail["text"]
+    assert "evil" not in json.dumps(mail)
+    shown = own.maia("auth", "outbox").stdout
+    assert mail["subject"] in shown
+    assert mail["link"] in shown
+    with psycopg.connect(host=str(own.site.sockets(own.name) / "postgres"), user="postgres", dbname="maia") as link:
+        query = "select o::text || encode(sealed, 'escape') from auth.outbox o"
+        kept = [str(text) for (text,) in link.execute(query)]
+    assert kept
+    assert not [text for text in kept if ADA in text or "verify" in text]
+
+
 def test_the_log_of_security_events_is_whole_until_somebody_alters_it(own: Appliance, world: World) -> None:
     assert own.maia("auth", "audit").returncode == 0
     trigger = "alter table auth.audit_events {} trigger append_only"
