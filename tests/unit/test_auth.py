@@ -268,6 +268,8 @@ def test_the_gateway_leads_there_without_the_prefix_bounds_what_is_sent_and_hide
     assert "proxy_pass http://auth_8000/;" in route
     assert "client_max_body_size 1m;" in route
     assert "auth_basic" not in route
+    # Where a location has one page for errors, it has none of the server's.
+    assert "error_page 502 504 = @unavailable;" in route
     (hidden,) = re.findall(r"location \^~ /auth/v1/metrics \{(.*?)\n    \}", conf, re.DOTALL)
     assert "return 404" in hidden and "proxy_pass" not in hidden
     assert json.loads(re.findall(r"return 413 '(.*)';", conf)[0])["error_code"] == "request_entity_too_large"
