@@ -65,9 +65,9 @@ class Keys:
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         return {"keys": [key.jwk for key in self.signing]}
 
-    def child(self, token: str) -> str:
-        """The refresh token that follows on ``token``: always the same one, and guessed by nobody without the key."""
-        return _text(hmac.digest(self._rotation, token.encode(), "sha256")[:24])
+    def child(self, kept: str) -> str:
+        """The refresh token after the one whose digest is kept: always the same, and nobody else guesses it."""
+        return _text(hmac.digest(self._rotation, kept.encode(), "sha256")[:24])
 
     def code_digest(self, *parts: str) -> str:
         """What is kept of a short code in the database: without the key it cannot be found by trying them all."""

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from app.auth import keys, settings
 from app.auth.context import Service
 from app.auth.database import Database
-from app.auth.endpoints import mailings, public, signup, token, user, verify
+from app.auth.endpoints import admin, factors, links, mailings, public, recovery, signup, token, user, verify
 from app.auth.gate import Gate, unrouted
 from app.auth.limits import Limits
 from app.auth.outbox import Sender, stopped
@@ -77,6 +77,25 @@ app = Starlette(
         Route("/verify", verify.by_link, methods=["GET"]),
         Route("/verify", verify.by_post, methods=["POST"]),
         Route("/logout", user.logout, methods=["POST"]),
+        Route("/factors", factors.enroll, methods=["POST"]),
+        Route("/factors/recovery-codes", recovery.status, methods=["GET"]),
+        Route("/factors/recovery-codes", recovery.generate, methods=["POST"]),
+        Route("/factors/recovery-codes", recovery.remove, methods=["DELETE"]),
+        Route("/factors/recovery-codes/verify", recovery.verify, methods=["POST"]),
+        Route("/factors/recovery-codes/regenerate", recovery.regenerate, methods=["POST"]),
+        Route("/factors/{factor}/challenge", factors.challenge, methods=["POST"]),
+        Route("/factors/{factor}/verify", factors.verify, methods=["POST"]),
+        Route("/factors/{factor}", factors.unenroll, methods=["DELETE"]),
+        Route("/invite", links.invite, methods=["POST"]),
+        Route("/admin/generate_link", links.generate, methods=["POST"]),
+        Route("/admin/users", admin.listed, methods=["GET"]),
+        Route("/admin/users", admin.add, methods=["POST"]),
+        Route("/admin/users/{user}", admin.read, methods=["GET"]),
+        Route("/admin/users/{user}", admin.update, methods=["PUT"]),
+        Route("/admin/users/{user}", admin.remove, methods=["DELETE"]),
+        Route("/admin/users/{user}/unlock", admin.unlock, methods=["POST"]),
+        Route("/admin/users/{user}/factors", admin.factors, methods=["GET"]),
+        Route("/admin/users/{user}/factors/{factor}", admin.remove_factor, methods=["DELETE"]),
     ],
     middleware=[Middleware(Gate)],
     exception_handlers={HTTPException: unrouted},

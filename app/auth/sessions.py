@@ -74,6 +74,22 @@ select auth.audit(%(user)s, 'token_refreshed', 'done', %(user)s, %(address)s::in
                   jsonb_build_object('session', %(session)s::text))
 """
 
+_SWAP = """
+with parent as (
+    update auth.refresh_tokens set revoked = true, updated_at = clock_timestamp() where id = %(id)s
+)
+insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
+values ('00000000-0000-0000-0000-000000000000', %(child)s, %(user)s::text, false, now(), now(), %(token)s, %(session)s)
+"""
+
+_RAISE = """
+with held as (
+    update auth.sessions set aal = 'aal2', factor_id = %(factor)s, updated_at = now() where id = %(session)s
+)
+insert into auth.mfa_amr_claims (session_id, authentication_method) values (%(session)s, %(method)s)
+on conflict (session_id, authentication_method) do update set updated_at = now()
+"""
+
 _HELD = f"""
 select {users.COLUMNS}, {_MEANS}, s.id as session_id, coalesce(s.aal, 'aal1') as aal
 from auth.sessions s join auth.users u on u.id = s.user_id where s.id = %(session)s
@@ -152,7 +168,7 @@ async def refreshed(service: Service, link: Connection, token: str, origin: Orig
         await audit.add(link, user, "session_expired", address=origin.address, session=str(session))
         return Refused(400, "session_expired", "Invalid Refresh Token: Session Expired")
     if not found["revoked"]:
-        child = service.keys.child(token)
+        child = service.keys.child(digest(token))
         more = {"child": digest(child), "user": user, "session": session, "id": found["token_id"]}
         await run(link, _ROTATE, {**values, **more, "agent": origin.agent, "address": origin.address})
     elif found["lately"]:
@@ -162,6 +178,30 @@ async def refreshed(service: Service, link: Connection, token: str, origin: Orig
         await audit.add(link, user, "token_reused", address=origin.address, refused=True, session=str(session))
         return Refused(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
     return Opened(session=session, aal=found["aal"], refresh_token=child, user=found, means=found["means"])
+
+
+async def raised(service: Service, link: Connection, who: Caller, factor: UUID, method: str) -> Opened:
+    """The session after a second factor: at ``aal2``, with a new refresh token; others below it are ended.
+
+    Args:
+        method: by which means, a word of ``amr``.
+    """
+    values = {"session": who.session, "user": who.user, "factor": factor, "method": method}
+    await run(link, "select from auth.sessions where id = %(session)s for update", values)
+    await run(link, _RAISE, values)
+    await run(
+        link,
+        "delete from auth.sessions where user_id = %(user)s and id <> %(session)s and coalesce(aal, 'aal1') = 'aal1'",
+        values,
+    )
+    now = await one(
+        link, "select id, token from auth.refresh_tokens where session_id = %(session)s and not revoked", values
+    )
+    if now is None:
+        raise Refused(403, "session_not_found", "Session from session_id claim in JWT does not exist")
+    child = service.keys.child(now["token"])
+    await run(link, _SWAP, {**values, "id": now["id"], "token": now["token"], "child": digest(child)})
+    return await held(link, who.session, child)
 
 
 async def live(service: Service, link: Connection, who: Caller) -> Row:
@@ -191,7 +231,7 @@ async def live(service: Service, link: Connection, who: Caller) -> Row:
 async def _current(service: Service, link: Connection, token: str) -> str:
     """The token of the family that is good now: each follows from the one before it."""
     for _ in range(STEPS):
-        token = service.keys.child(token)
+        token = service.keys.child(digest(token))
         found = await one(link, "select revoked from auth.refresh_tokens where token = %(t)s", {"t": digest(token)})
         if found is None or not found["revoked"]:
             break

@@ -41,7 +41,7 @@ select {COLUMNS}, count(*) over () as total from auth.users u where u.deleted_at
 order by u.created_at desc, u.id limit %(limit)s offset %(offset)s
 """  # noqa: S608 - constants
 LIVE = f"""
-select {COLUMNS}, s.id as session_id, s.aal as session_aal, s.created_at as session_created_at,
+select {COLUMNS}, s.id as session_id, coalesce(s.aal, 'aal1') as session_aal, s.created_at as session_created_at,
     {SESSION_LIVE} as live
 from auth.sessions s join auth.users u on u.id = s.user_id
 where s.id = %(session)s and s.user_id = %(user)s and u.deleted_at is null

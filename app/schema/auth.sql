@@ -13,7 +13,7 @@ begin
     for wanted in select * from (values
         ('aal_level', '''aal1'', ''aal2'', ''aal3'''),
         ('code_challenge_method', '''s256'', ''plain'''),
-        ('factor_type', '''totp'', ''webauthn'', ''phone'''),
+        ('factor_type', '''totp'', ''webauthn'', ''phone'', ''recovery_code'''),
         ('factor_status', '''unverified'', ''verified'''),
         ('one_time_token_type', '''confirmation_token'', ''reauthentication_token'', ''recovery_token'', '
                                 '''email_change_token_new'', ''email_change_token_current'', ''phone_change_token''')
@@ -25,6 +25,7 @@ begin
     end loop;
 end
 $$;
+alter type auth.factor_type add value if not exists 'recovery_code';
 
 create table if not exists auth.users (id uuid primary key default gen_random_uuid());
 alter table auth.users
@@ -203,11 +204,13 @@ comment on table auth.mfa_amr_claims is 'By which means a session was signed in.
 create table if not exists auth.recovery_codes (
     id uuid primary key default gen_random_uuid(),
     user_id uuid not null references auth.users on delete cascade,
+    factor_id uuid not null references auth.mfa_factors on delete cascade,
     code_hash text not null,
     created_at timestamptz not null default now(),
     used_at timestamptz,
-    unique (user_id, code_hash)
+    unique (factor_id, code_hash)
 );
+create index if not exists recovery_codes_user_id_idx on auth.recovery_codes (user_id);
 comment on table auth.recovery_codes is 'Codes for when the second factor is lost; each is good once.';
 comment on column auth.recovery_codes.code_hash is 'Keyed digest; the key is not in the database.';
 

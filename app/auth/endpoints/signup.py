@@ -26,7 +26,7 @@ async def signup(request: Request) -> Response:
         raise Refused(400, "phone_provider_disabled", "Phone signups are disabled")
     if not service(request).policy.signup:
         raise Refused(422, "signup_disabled", "Signups not allowed for this instance")
-    if "email" not in body:
+    if not body.mail():
         return JSONResponse(await _anonymous(service(request), body, here))
     return JSONResponse(await _by_mail(service(request), body, here, mailings.redirect(request)))
 

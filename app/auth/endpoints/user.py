@@ -12,6 +12,7 @@ from app.auth import audit, bodies, flows, onetime, outbox, policy, sessions, us
 from app.auth.context import Service, caller, origin, service
 from app.auth.database import Connection, Row
 from app.auth.endpoints import mailings
+from app.auth.endpoints.factors import verified
 from app.auth.errors import Refused
 from app.auth.outbox import Letter
 from app.auth.tokens import Caller
@@ -46,7 +47,7 @@ async def update(request: Request) -> Response:
     email, told = body.mail(), flows.challenge(body)
     async with me.database.connection() as link:
         found = await sessions.live(me, link, who)
-    if ("password" in body or email) and who.aal != "aal2" and _verified(found):
+    if ("password" in body or email) and found["session_aal"] == "aal1" and verified(found):
         raise Refused(
             401, "insufficient_aal", "AAL2 session is required to update email or password when MFA is enabled."
         )
@@ -82,7 +83,7 @@ async def _password(service: Service, user: Row, body: bodies.Body) -> str:
         Refused: it is weak, the one of before, or a code by mail is missing.
     """
     password = body.text("password")
-    least = service.policy.password_second if _verified(user) else service.policy.password_single
+    least = service.policy.password_second if verified(user) else service.policy.password_single
     policy.refuse_weak(password, least, (service.policy.name, user["email"] or ""))
     age = (datetime.datetime.now(datetime.UTC) - user["session_created_at"]).total_seconds()
     if "nonce" in body or 0 < service.policy.reauthenticate_seconds < age:
@@ -119,8 +120,3 @@ async def _move(
         await users.move(link, user["id"], email)
     else:
         await mailings.send_change(service, link, user, email, redirect, told)
-
-
-def _verified(user: Row) -> bool:
-    """Whether the account has a second factor."""
-    return any(factor["status"] == "verified" for factor in user["factors"])
