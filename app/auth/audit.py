@@ -9,7 +9,8 @@ from uuid import UUID
 from app.auth.database import Connection, run
 from app.auth.keys import Keys
 
-SOMEBODY = "00000000-0000-0000-0000-000000000000"
+STRANGERS = 16
+"""Chains for what concerns nobody's account: enough that they do not wait for each other."""
 
 _ADD = """
 select auth.audit(%(about)s::uuid, %(action)s, %(outcome)s, %(actor)s::uuid, %(address)s::inet, %(detail)s::jsonb)
@@ -49,6 +50,10 @@ async def add(
     )
 
 
-def stranger(keys: Keys, email: str) -> UUID:
-    """What an address without an account is called in the log: the same each time, and not the address."""
-    return UUID(bytes=keys.subject(f"stranger {email}"))
+async def stranger(
+    link: Connection, keys: Keys, email: str, action: str, *, address: str | None, **detail: Any
+) -> None:
+    """A refusal about an address without an account: in one of a few chains, told by a digest of the address."""
+    name = keys.subject(f"stranger {email}")
+    about = UUID(int=1 + name[0] % STRANGERS)
+    await add(link, about, action, address=address, refused=True, stranger=name.hex(), **detail)

@@ -6,13 +6,9 @@ import asyncio
 import functools
 import json
 import logging
-import smtplib
-import ssl
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,7 +16,7 @@ from uuid import UUID
 
 import jinja2
 
-from app.auth import metrics
+from app.auth import metrics, smtp
 from app.auth.database import Connection, Database, Row, Unavailable, every, run
 from app.auth.errors import Refused
 from app.auth.keys import Keys
@@ -35,8 +31,6 @@ PAUSE = 2.0
 CLAIM = 60
 """Seconds that a worker has for one mail before another one tries."""
 TRIES = 12
-PATIENCE = 20
-"""Seconds that a mail server has to answer."""
 
 log = logging.getLogger("maia.auth")
 
@@ -113,10 +107,10 @@ async def shown(link: Connection, keys: Keys) -> Iterable[dict[str, Any]]:
 class Sender:
     """Sends what lies in the outbox, as long as the worker runs; of several workers each mail is one's."""
 
-    def __init__(self, database: Database, keys: Keys, smtp: Smtp | None) -> None:
+    def __init__(self, database: Database, keys: Keys, server: Smtp | None) -> None:
         self._database = database
         self._keys = keys
-        self._smtp = smtp
+        self._smtp = server
 
     async def work(self) -> None:
         """Go on until cancelled."""
@@ -148,8 +142,8 @@ class Sender:
             return False
         assert self._smtp is not None
         try:
-            await asyncio.to_thread(_deliver, self._smtp, json.loads(self._keys.unseal(found["sealed"], PURPOSE)))
-        except (OSError, smtplib.SMTPException, ValueError) as error:
+            await asyncio.to_thread(smtp.deliver, self._smtp, json.loads(self._keys.unseal(found["sealed"], PURPOSE)))
+        except smtp.Failed as error:
             log.warning("a mail was not sent: %s", type(error).__name__)
             metrics.MAILS.labels("failed").inc()
             await self._postpone(found)
@@ -171,25 +165,6 @@ class Sender:
                 "update auth.outbox set claimed_until = now() + make_interval(secs => %(pause)s) where id = %(id)s",
                 {"id": mail["id"], "pause": min(3600, 5 * 2 ** mail["attempts"])},
             )
-
-
-def _deliver(smtp: Smtp, mail: dict[str, Any]) -> None:
-    message = EmailMessage()
-    message["From"] = smtp.sender
-    message["To"] = mail["to"]
-    message["Subject"] = mail["subject"]
-    message["Date"] = formatdate()
-    message["Message-ID"] = make_msgid(domain=smtp.sender.rpartition("@")[2] or None)
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(mail["text"])
-    context = ssl.create_default_context()
-    kind = functools.partial(smtplib.SMTP_SSL, context=context) if smtp.tls == "implicit" else smtplib.SMTP
-    with kind(smtp.host, smtp.port, timeout=PATIENCE) as server:
-        if smtp.tls == "starttls":
-            server.starttls(context=context)
-        if smtp.password_file:
-            server.login(smtp.user, smtp.password_file.read_text().strip())
-        server.send_message(message)
 
 
 async def stopped(task: asyncio.Task[None]) -> None:

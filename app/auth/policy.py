@@ -6,6 +6,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from app.auth.errors import Refused, invalid
@@ -14,7 +15,19 @@ from app.auth.passwords import LONGEST, fits, normal
 BLOCKLIST = Path(__file__).parent / "blocklist.txt"
 
 _UNLEET = str.maketrans("0134578@$!|", "oieastbasil")
-_PASSAGES = ("abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "01234567890")
+_PASSAGES = (
+    "abcdefghijklmnopqrstuvwxyz",
+    "0123456789",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "qwertzuiopasdfghjklyxcvbnm",
+    "azertyuiopqsdfghjklmwxcvbn",
+    "1q2w3e4r5t6y7u8i9o0p",
+    "qawsedrftgyhujikolp",
+    "qazwsxedcrfvtgbyhnujmikolp",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+    "147258369",
+)
+"""Walks along the alphabet and keyboards."""
 
 
 @functools.cache
@@ -46,38 +59,36 @@ def refuse_weak(password: str, least: int, context: Iterable[str]) -> None:
 def guessed_first(password: str, context: Iterable[str]) -> bool:
     """Whether it is, but for digits and signs around it or a few letters' disguise, what everybody tries."""
     plain = normal(password).casefold()
-    words = {word for text in context for word in _words(text)}
-    forms = {plain, plain.translate(_UNLEET)}
-    forms |= {re.sub(r"[\W\d_]+$|^[\W\d_]+", "", form) for form in tuple(forms)}
-    forms |= {re.sub(r"[\W_]+", "", form) for form in tuple(forms)}
-    return any(_common(form, words) for form in forms if form) or _monotone(plain)
+    words = blocklist() | {word for text in context for word in _words(text)}
+    forms = {plain, re.sub(r"^[\W\d_]+|[\W\d_]+$", "", plain)}
+    forms |= {form.translate(_UNLEET) for form in forms}
+    forms |= {re.sub(r"[\W_]+", "", form) for form in forms}
+    return any(_walk(form) or _made_of(form, words) for form in forms if form)
 
 
-def _common(form: str, words: set[str]) -> bool:
-    return form in blocklist() or form in words or _monotone(form) or _made_of(form, words | blocklist())
+def _walk(form: str) -> bool:
+    """A short piece over and over, or a walk along the alphabet or a keyboard."""
+    piece = _period(form)
+    return len(piece) <= 3 or any(piece in passage * 3 or piece in passage[::-1] * 3 for passage in _PASSAGES)
 
 
-def _monotone(form: str) -> bool:
-    """One short piece over and over, or a walk along the alphabet or the keyboard."""
-    if any(form == (form[:size] * len(form))[: len(form)] for size in range(1, min(4, len(form) // 2) + 1)):
+def _made_of(form: str, words: AbstractSet[str]) -> bool:
+    """Whether it is one or two of the words, or one over and over, with nothing but digits and signs beside them."""
+    letters = _period(re.sub(r"[\W\d_]+", "", form))
+    if form in words or letters in words:
         return True
-    return any(form in passage * 3 or form in passage[::-1] * 3 for passage in _PASSAGES)
+    return any(letters[:cut] in words and letters[cut:] in words for cut in range(3, len(letters) - 2))
 
 
-def _made_of(form: str, words: set[str]) -> bool:
-    """Whether it is one or two of the words with nothing but digits and signs beside them."""
-    letters = re.sub(r"[\W\d_]+", "", form)
-    if len(letters) < 4:
-        return False
-    return letters in words or any(
-        letters[:cut] in words and letters[cut:] in words for cut in range(3, len(letters) - 2)
-    )
+def _period(text: str) -> str:
+    """The piece that a text is made of by repeating it, which may be the whole."""
+    return text[: (text + text).find(text, 1)]
 
 
 def _words(text: str) -> Iterable[str]:
     whole = normal(text).casefold()
     yield whole
-    yield re.sub(r"[\W_]+", "", whole)
+    yield from (re.sub(r"[\W_]+", "", piece) for piece in (whole, *whole.split("@")))
     yield from (word for word in re.split(r"[\W_\d]+", whole) if len(word) >= 4)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable
+
+import psycopg
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -12,6 +17,8 @@ from app.auth.context import Origin, Service, caller, origin, service
 from app.auth.database import Connection, Row
 from app.auth.errors import Refused, invalid
 from app.auth.outbox import Letter
+
+log = logging.getLogger("maia.auth")
 
 TOO_OFTEN = "over_email_send_rate_limit"
 
@@ -70,21 +77,23 @@ _KINDS = {
 
 
 async def recover(request: Request) -> Response:
-    """A mail for a new password. The answer is the same where there is no account."""
-    body, here = await read_body(request), origin(request)
-    email, told = body.mail(), flows.challenge(body)
+    """A mail for a new password. The answer is the same where there is no account, and as quick."""
+    body, here, me = await read_body(request), origin(request), service(request)
+    email, told, target = body.mail(), flows.challenge(body), redirect(request, body)
     if not email:
         raise invalid("Password recovery requires an email")
-    await count(service(request), here, email, "recovery")
-    async with service(request).database.transaction() as link:
+    await count(me, here, email, "recovery")
+    async with me.database.connection() as link:
         user = await users.by_mail(link, email)
-        if user is not None and not user["banned"]:
-            await users.distrust(link, user)
-            await send(
-                service(request), link, user, "recovery", email, redirect=redirect(request, body), challenge=told
-            )
-            await audit.add(link, user["id"], "recovery_asked", address=here.address)
-    return JSONResponse({})
+
+    async def write() -> None:
+        async with me.database.transaction() as link:
+            if user is not None and not user["banned"]:
+                await users.distrust(link, user)
+                await send(me, link, user, "recovery", email, redirect=target, challenge=told)
+                await audit.add(link, user["id"], "recovery_asked", address=here.address)
+
+    return _afterwards(write)
 
 
 async def otp(request: Request) -> Response:
@@ -92,41 +101,62 @@ async def otp(request: Request) -> Response:
     body, here, me = await read_body(request), origin(request), service(request)
     if "phone" in body:
         raise Refused(400, "phone_provider_disabled", "Unsupported phone provider")
-    email, told, meta = body.mail(), flows.challenge(body), body.metadata("data")
+    email, told, meta, target = body.mail(), flows.challenge(body), body.metadata("data"), redirect(request, body)
     if not email:
         raise invalid("One of email or phone must be set")
-    await count(me, here, email, "magiclink")
     create = body.flag("create_user", True) and me.policy.signup
-    async with me.database.transaction() as link:
-        user = await users.by_mail(link, email)
-        if user is None and create:
-            user = await users.add(link, audience=me.policy.audience, email=email, password=None, meta=meta)
-            if user is not None:
-                await audit.add(link, user["id"], "signed_up", address=here.address, actor=user["id"], method="otp")
-        if user is not None and not user["banned"]:
-            await users.distrust(link, user)
-            kind = "magiclink" if user["email_confirmed_at"] else "signup"
-            await send(me, link, user, kind, email, redirect=redirect(request, body), challenge=told)
-            await audit.add(link, user["id"], "link_asked", address=here.address)
-    return JSONResponse({})
+    await count(me, here, email, "magiclink")
+    async with me.database.connection() as link:
+        await users.by_mail(link, email)
+
+    async def write() -> None:
+        async with me.database.transaction() as link:
+            user = await users.by_mail(link, email)
+            if user is None and create:
+                user = await users.add(link, audience=me.policy.audience, email=email, password=None, meta=meta)
+                if user is not None:
+                    await audit.add(link, user["id"], "signed_up", address=here.address, actor=user["id"], method="otp")
+            if user is not None and not user["banned"]:
+                await users.distrust(link, user)
+                kind = "magiclink" if user["email_confirmed_at"] else "signup"
+                await send(me, link, user, kind, email, redirect=target, challenge=told)
+                await audit.add(link, user["id"], "link_asked", address=here.address)
+
+    return _afterwards(write)
 
 
 async def resend(request: Request) -> Response:
     """The mail of a sign-up or of a change of address once more, where it still waits for an answer."""
     body, here, me = await read_body(request), origin(request), service(request)
-    kind, email = body.required("type"), body.mail()
+    kind, email, target = body.required("type"), body.mail(), redirect(request, body)
     if kind not in ("signup", "email_change"):
         raise invalid("Only signup and email_change mails are sent again")
     if not email:
         raise invalid("Type provided requires an email address")
     await count(me, here, email, kind)
-    async with me.database.transaction() as link:
+    async with me.database.connection() as link:
         user = await users.by_mail(link, email)
-        if user is not None and kind == "signup" and not user["email_confirmed_at"]:
-            await send(me, link, user, "signup", email, redirect=redirect(request, body))
-        if user is not None and kind == "email_change" and user["email_change"]:
-            await send_change(me, link, user, user["email_change"], redirect(request, body))
-    return JSONResponse({})
+
+    async def write() -> None:
+        async with me.database.transaction() as link:
+            if user is not None and kind == "signup" and not user["email_confirmed_at"]:
+                await send(me, link, user, "signup", email, redirect=target)
+            if user is not None and kind == "email_change" and user["email_change"]:
+                await send_change(me, link, user, user["email_change"], target)
+
+    return _afterwards(write)
+
+
+def _afterwards(write: Callable[[], Awaitable[None]]) -> Response:
+    """An answer that does not wait for what only happens where there is an account: nobody can time it."""
+
+    async def logged() -> None:
+        try:
+            await write()
+        except (Refused, psycopg.Error) as error:
+            log.error("a mail that was asked for was not written: %s", type(error).__name__)
+
+    return JSONResponse({}, background=BackgroundTask(logged))
 
 
 async def send_change(

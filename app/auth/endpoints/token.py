@@ -38,8 +38,11 @@ async def by_password(service: Service, body: bodies.Body, origin: Origin) -> se
     known = found["encrypted_password"] if found else None
     if not await service.hasher.check(password, known or None) or found is None:
         async with service.database.transaction() as link:
-            about = found["id"] if found else audit.stranger(service.keys, email)
-            await audit.add(link, about, "sign_in", address=origin.address, refused=True, method="password")
+            if found is None:
+                await audit.stranger(link, service.keys, email, "sign_in", address=origin.address, method="password")
+            else:
+                about = found["id"]
+                await audit.add(link, about, "sign_in", address=origin.address, refused=True, method="password")
         metrics.SIGN_INS.labels("password", "refused").inc()
         raise Refused(400, "invalid_credentials", "Invalid login credentials")
     if found["banned"]:

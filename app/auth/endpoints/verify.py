@@ -48,6 +48,9 @@ async def by_post(request: Request) -> Response:
 
 async def by_link(request: Request) -> Response:
     """What the link in a mail leads to: on to the page that it names, with a session or a code for one."""
+    if request.method == "HEAD":
+        # Who looks at links in mails, and follows none, does not use them up.
+        return Response()
     me, here, asked = service(request), origin(request), request.query_params
     target = redirects.chosen(me.policy, asked.get("redirect_to", ""))
     token = asked.get("token", "") or asked.get("token_hash", "")
@@ -105,8 +108,10 @@ async def _by_code(service: Service, link: Connection, email: str, kinds: tuple[
 async def _refuse(service: Service, link: Connection, email: str, origin: Origin) -> Refused:
     if email:
         user = await users.by_mail(link, email)
-        about = user["id"] if user else audit.stranger(service.keys, email)
-        await audit.add(link, about, "verification", address=origin.address, refused=True)
+        if user is None:
+            await audit.stranger(link, service.keys, email, "verification", address=origin.address)
+        else:
+            await audit.add(link, user["id"], "verification", address=origin.address, refused=True)
     return Refused(403, "otp_expired", EXPIRED if not email else "Token has expired or is invalid")
 
 
