@@ -369,7 +369,7 @@ UNTRIED = {
     "gateway.challenges-only": "test_acme.py turns it red, on a stack that has such a port",
     **dict.fromkeys(
         ("accounts.owned", "accounts.secured", "auth.metrics-hidden", "auth.published-keys", "auth.unknown-key"),
-        "test_auth.py turns it red, on a stack that has the part",
+        "auth/test_part.py turns it red, on a stack that has the part",
     ),
     "backup.copied": "test_copies.py turns it red, on a stack that has a copy",
     "backup.elsewhere": "says where the archive is, and is skipped where that is the same disk",
