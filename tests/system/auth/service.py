@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import psycopg
 
+from app.auth.keys import Keys
+
 PASSWORD = "a lighthouse keeps its hours"
 VERSION = {"X-Supabase-Api-Version": "2024-01-01"}
 """The form of errors that today's clients ask for."""
@@ -21,6 +23,14 @@ LINK = re.compile(r"https?://[^\s\"'<>]+/verify\?[^\s\"'<>]+")
 CODE = re.compile(r"(?<![\w-])\d{6}(?![\w-])")
 PATIENCE = 30
 """Seconds for one answer."""
+JSON = {"Content-Type": "application/json"}
+DOORS = (
+    *("/signup", "/token?grant_type=password", "/token?grant_type=refresh_token", "/token?grant_type=pkce", "/otp"),
+    *("/verify", "/recover", "/resend"),
+)
+"""What anybody may ask for who has the public key, by POST."""
+ADMIN = (("POST", "/admin/users"), ("POST", "/admin/generate_link"), ("POST", "/invite"))
+"""What only the service key may."""
 
 Link = psycopg.Connection[tuple[Any, ...]]
 
@@ -81,7 +91,6 @@ class Service:
     anon: str = field(repr=False)
     admin: str = field(repr=False)
     http: httpx.Client = field(repr=False)
-    outbox: Callable[[], list[Mail]] = field(repr=False)
     keys: Callable[[], dict[str, Any]] = field(repr=False)
     """What the service signs with."""
     database: Callable[[], AbstractContextManager[Link]] = field(repr=False)
@@ -156,6 +165,14 @@ class Service:
         """Of a new device."""
         return Session.of(self.sign_in(person.email, person.password))
 
+    def outbox(self) -> list[Mail]:
+        """Every mail that waits, the oldest first; unsealed here, because the verb that shows them takes its time."""
+        keys = Keys(self.keys())
+        with self.database() as link:
+            rows = link.execute("select sealed from auth.outbox order by id").fetchall()
+        told = [json.loads(keys.unseal(sealed, "outbox")) for (sealed,) in rows]
+        return [Mail(mail["kind"], mail["to"], mail["subject"], mail["text"]) for mail in told]
+
     def mails(self, recipient: str) -> list[Mail]:
         return [mail for mail in self.outbox() if mail.recipient == recipient]
 
@@ -220,9 +237,3 @@ def why(answer: httpx.Response) -> tuple[int, str]:
 def address(name: str = "somebody") -> str:
     """One that nobody had before."""
     return f"{name}-{secrets.token_hex(8)}@example.org"
-
-
-def mails(lines: str) -> list[Mail]:
-    """What the command prints: one as JSON on each line, the oldest first."""
-    told = [json.loads(line) for line in lines.splitlines()]
-    return [Mail(mail["kind"], mail["to"], mail["subject"], mail["text"]) for mail in told]

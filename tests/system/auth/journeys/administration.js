@@ -168,8 +168,8 @@ export async function another_s_sessions() {
 export async function another_s_factors() {
   const admin = h.administrator()
   const somebody = await h.step('somebody is here', () => h.person())
+  const auth = await h.step('sign in', () => h.signedIn(somebody))
   await h.step('with a second factor', async () => {
-    const auth = await h.signedIn(somebody)
     const { id, totp } = h.ok(await auth.mfa.enroll({ factorType: 'totp' }))
     h.ok(await auth.mfa.challengeAndVerify({ factorId: id, code: h.totp(totp.secret) }))
   })
@@ -178,6 +178,9 @@ export async function another_s_factors() {
     assert.equal(factors.length, 1)
     h.ok(await admin.mfa.deleteFactor({ userId: somebody.id, id: factors[0].id }))
     assert.deepEqual(h.ok(await admin.mfa.listFactors({ userId: somebody.id })).factors, [])
+  })
+  await h.step('what stood on it stands on the password alone', async () => {
+    assert.equal(h.claims(h.ok(await auth.refreshSession()).session.access_token).aal, 'aal1')
   })
 }
 
