@@ -17,8 +17,6 @@ from tests.system.auth import part
 from tests.system.auth.service import Service
 
 FOLDER = Path(__file__).parent
-SETTINGS = {"bcrypt_cost": 10, "reuse_seconds": 60, "limits": part.WIDE}
-"""What the stack file says of the service; a busy machine takes its time between two steps."""
 
 
 class Part:
@@ -33,7 +31,7 @@ class Part:
             if told := os.environ.get("MAIA_AUTH"):
                 made = part.given(json.loads(Path(told).read_text()))
             else:
-                made = part.on(request.getfixturevalue("appliance"), SETTINGS)
+                made = part.on(request.getfixturevalue("appliance"), part.SETTINGS)
             self._service = self._stack.enter_context(made)
         return self._service
 

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.system.auth import forging
 from tests.system.auth.service import Person, Service, Session, why
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -114,23 +113,6 @@ def test_a_challenge_is_answered_once_and_in_time(service: Service, person: Pers
         )
     late = verify(service, owner, factor["id"], asked, totp(factor["totp"]["secret"]))
     assert why(late) == (422, "mfa_challenge_expired")
-
-
-def test_the_second_level_ends_with_the_session(service: Service, person: Person) -> None:
-    """A token of the first level that is older than the second factor opens nothing that wants the second."""
-    before = service.session(person)
-    factor = enrol(service, before)
-    second = Session.of(prove(service, before, factor))
-    assert forging.read(second.access)[1]["aal"] == "aal2"
-    changed = service.send("PUT", "/user", token=before.access, json={"password": "the tide table hangs in the hall"})
-    if changed.status_code == 200:
-        assert forging.read(before.access)[1]["session_id"] == forging.read(second.access)[1]["session_id"]
-    fresh = service.session(
-        Person(person.id, person.email, "the tide table hangs in the hall") if changed.status_code == 200 else person
-    )
-    assert why(service.send("PUT", "/user", token=fresh.access, json={"password": "yet another long password"}))[1] == (
-        "insufficient_aal"
-    )
 
 
 def test_a_secret_lies_sealed_and_is_told_once(service: Service, person: Person) -> None:
