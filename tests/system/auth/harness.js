@@ -72,15 +72,11 @@ export function refused({ error }, status, code) {
   return error
 }
 
-/** The mail number `count` to this address: its subject, kind, link and code. */
-export async function mail(recipient, count = 1) {
-  const found = await asked({ ask: 'mails', recipient })
-  assert.ok(found[count - 1], `no mail number ${count} to ${recipient}, but ${JSON.stringify(found)}`)
-  return found[count - 1]
-}
+/** The mail to this address, or number so and so of them: its subject, kind, link and code. */
+export const mail = (recipient, number = 1) => asked({ ask: 'mail', recipient, number })
 
 /** How many mails there are to this address. */
-export const mails = async (recipient) => (await asked({ ask: 'mails', recipient })).length
+export const mails = (recipient) => asked({ ask: 'count', recipient })
 
 /** Somebody with a confirmed address and this password. */
 export const person = (password = PASSWORD) => asked({ ask: 'person', password })

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -176,11 +177,20 @@ class Service:
     def mails(self, recipient: str) -> list[Mail]:
         return [mail for mail in self.outbox() if mail.recipient == recipient]
 
-    def mail(self, recipient: str) -> Mail:
-        """The newest one to this address."""
-        found = self.mails(recipient)
-        assert found, f"no mail to {recipient}"
-        return found[-1]
+    def mail(self, recipient: str, number: int = 1) -> Mail:
+        """The first to this address, or another one, once it is there: the service writes it after it has answered."""
+        deadline = time.monotonic() + PATIENCE
+        while len(found := self.mails(recipient)) < number:
+            assert time.monotonic() < deadline, f"no mail number {number} to {recipient}"
+            time.sleep(0.02)
+        return found[number - 1]
+
+    def count(self, recipient: str) -> int:
+        """How many there are to this address once a mail that was asked for later is there."""
+        later = self.person()
+        assert self.post("/recover", {"email": later.email}).status_code == 200
+        self.mail(later.email)
+        return len(self.mails(recipient))
 
     def kept(self, *secrets: str) -> list[str]:
         """The tables in which one of these stands as it is."""

@@ -87,7 +87,7 @@ def _read(line: str) -> dict[str, Any]:
 def _answer(said: dict[str, Any], service: Service) -> Any:
     if said["ask"] == "person":
         return asdict(service.person(password=said["password"]))
-    return [
-        {"kind": mail.kind, "subject": mail.subject, "link": mail.link, "code": mail.code}
-        for mail in service.mails(said["recipient"])
-    ]
+    if said["ask"] == "count":
+        return service.count(said["recipient"])
+    mail = service.mail(said["recipient"], said["number"])
+    return {"kind": mail.kind, "subject": mail.subject, "link": mail.link, "code": mail.code}

@@ -61,8 +61,9 @@ ELSEWHERE = (
 
 def _asked(service: Service, email: str, **rest: Mapping[str, str]) -> str:
     """Where the link of the mail leads that somebody asks for."""
+    before = len(service.mails(email))
     assert service.post("/recover", {"email": email}, **rest).status_code == 200
-    return service.mail(email).link
+    return service.mail(email, before + 1).link
 
 
 def _followed(service: Service, link: str) -> httpx.Response:
@@ -88,6 +89,7 @@ def test_another_host_is_in_no_link(service: Service) -> None:
     )
     assert sent.status_code < 500
     assert EVIL not in sent.headers.get("location", "")
+    service.count(person.email)
     for mail in service.mails(person.email):
         assert mail.link.startswith(f"{service.base}/verify?")
         assert EVIL not in mail.text
@@ -204,7 +206,7 @@ def test_markup_in_a_name_is_none_in_a_mail(service: Service) -> None:
     assert service.sign_up(email, PASSWORD, {"data": {"name": name, "email": f"thief@{EVIL}"}}).status_code == 200
     text = service.mail(email).text
     assert f'href="https://{EVIL}' not in text
-    assert service.mails(f"thief@{EVIL}") == []
+    assert service.count(f"thief@{EVIL}") == 0
 
 
 def test_a_session_by_link_belongs_to_its_owner(service: Service) -> None:
