@@ -45,7 +45,7 @@ where token_hash = %(hash)s and token_type::text = any (%(kinds)s) and expires_a
 
 _BY_USER = """
 select * from auth.one_time_tokens
-where user_id = %(user)s and token_type::text = any (%(kinds)s) and expires_at > now() and attempts < %(guesses)s
+where user_id = any (%(users)s) and token_type::text = any (%(kinds)s) and expires_at > now() and attempts < %(guesses)s
     and (relates_to = %(address)s or %(address)s = '') for update
 """
 
@@ -89,13 +89,18 @@ async def by_token(link: Connection, token: str, kinds: tuple[str, ...]) -> Row 
 
 
 async def by_code(
-    link: Connection, keys: Keys, user: UUID, kinds: tuple[str, ...], code: str, address: str = ""
+    link: Connection, keys: Keys, users: list[UUID], kinds: tuple[str, ...], code: str, address: str = ""
 ) -> Row | None:
-    """The same by the code that was typed. A wrong one is counted: the transaction must be committed all the same."""
-    values = {"user": user, "kinds": list(kinds), "guesses": GUESSES, "address": address}
+    """The same by the code that was typed. A wrong one is counted: the transaction must be committed all the same.
+
+    Args:
+        users: whose it may be.
+        address: to which it was sent; empty: to any.
+    """
+    values = {"users": users, "kinds": list(kinds), "guesses": GUESSES, "address": address}
     found = await (await link.execute(_BY_USER.encode(), values)).fetchall()
     for row in found:
-        wanted = keys.code_digest(str(user), row["token_type"], code)
+        wanted = keys.code_digest(str(row["user_id"]), row["token_type"], code)
         if hmac.compare_digest(wanted, row["code_hash"] or ""):
             await run(link, "delete from auth.one_time_tokens where id = %(id)s", {"id": row["id"]})
             return row

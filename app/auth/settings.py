@@ -38,6 +38,7 @@ class Smtp:
 
 LIMITS = {
     "sign_in_account": (20, 900),
+    "sign_in_day": (200, 86400),
     "sign_in_pair": (8, 300),
     "sign_in_address": (150, 300),
     "sign_up_address": (60, 3600),
@@ -49,6 +50,8 @@ LIMITS = {
     "mail_account": (1, 60),
     "mail_day": (24, 86400),
     "factor_account": (10, 300),
+    "factor_day": (50, 86400),
+    "password_account": (10, 300),
 }
 """How often something may happen, and in how many seconds. ``pair`` is one account from one address."""
 

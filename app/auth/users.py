@@ -167,12 +167,6 @@ def told(user: Row, meta: dict[str, Any]) -> dict[str, Any]:
     return {**meta, **known, "sub": str(user["id"])}
 
 
-async def distrust(link: Connection, user: Row) -> None:
-    """Whoever set the password of an account whose address was never confirmed need not be who reads its mails."""
-    if not user["email_confirmed_at"] and user["encrypted_password"]:
-        await change(link, user["id"], encrypted_password=None)
-
-
 async def sent(link: Connection, user: UUID, column: str) -> None:
     """A mail was sent just now; ``column`` says of which kind."""
     await run(link, f"update auth.users set {column} = now() where id = %(id)s", {"id": user})  # noqa: S608 - ours

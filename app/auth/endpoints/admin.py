@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.auth import audit, bodies, policy, sessions, users
+from app.auth import factors as seconds
 from app.auth.bodies import Body
 from app.auth.context import Service, origin, require_admin, service
 from app.auth.database import Connection, Row, every, run
@@ -147,13 +148,8 @@ async def remove_factor(request: Request) -> Response:
     user, factor = _id(request), bodies.identity(request.path_params["factor"], "factor_id")
     async with service(request).database.transaction() as link:
         await _found(link, user)
-        gone = await run(
-            link,
-            "delete from auth.mfa_factors where id = %(id)s and user_id = %(user)s",
-            {"id": factor, "user": user},
-        )
-        if not gone:
-            raise Refused(404, "mfa_factor_not_found", "Factor not found")
+        await seconds.found(link, user, factor)
+        await seconds.removed(link, user, factor)
         await audit.add(link, user, "factor_removed", address=origin(request).address, by=BY, factor=str(factor))
     return JSONResponse({"id": str(factor)})
 
@@ -165,9 +161,10 @@ async def unlock(request: Request) -> Response:
     async with me.database.transaction() as link:
         found = await _found(link, user)
         await audit.add(link, user, "unlocked", address=origin(request).address, by=BY)
-    for name in ("sign_in_account", "verify_account"):
+    for name in ("sign_in_account", "sign_in_day", "verify_account"):
         await me.limits.forget(name, found["email"] or "")
-    await me.limits.forget("factor_account", str(user))
+    for name in ("factor_account", "factor_day", "password_account"):
+        await me.limits.forget(name, str(user))
     return JSONResponse({})
 
 

@@ -57,7 +57,8 @@ async def verify(request: Request) -> Response:
     told, code = body.identity("challenge_id"), body.text("code", longest=64)
     if told is None or not code:
         raise invalid("challenge_id and code are required")
-    await me.limits.count("factor_account", str(who.user))
+    for name in ("factor_account", "factor_day"):
+        await me.limits.count(name, str(who.user))
     async with me.database.transaction() as link:
         await sessions.live(me, link, who)
         held = await factors.found(link, who.user, factor)
@@ -79,7 +80,8 @@ async def verify(request: Request) -> Response:
     metrics.SIGN_INS.labels("totp", "done" if good else "refused").inc()
     if not good:
         raise Refused(422, "mfa_verification_failed", "Invalid TOTP code entered")
-    await me.limits.forget("factor_account", str(who.user))
+    for name in ("factor_account", "factor_day"):
+        await me.limits.forget(name, str(who.user))
     return JSONResponse(sessions.answer(me, opened))
 
 

@@ -105,7 +105,9 @@ async def _invited(me: Service, link: Connection, email: str, body: Body) -> Row
         raise Refused(422, "email_exists", TAKEN)
     if user is None:
         return await _made(me, link, email, None, body)
-    await users.distrust(link, user)
+    if user["encrypted_password"]:
+        # A stranger's sign-up for this address: the invited one sets their own.
+        await users.change(link, user["id"], encrypted_password=None)
     return user
 
 

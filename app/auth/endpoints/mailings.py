@@ -89,7 +89,6 @@ async def recover(request: Request) -> Response:
     async def write() -> None:
         async with me.database.transaction() as link:
             if user is not None and not user["banned"]:
-                await users.distrust(link, user)
                 await send(me, link, user, "recovery", email, redirect=target, challenge=told)
                 await audit.add(link, user["id"], "recovery_asked", address=here.address)
 
@@ -117,8 +116,9 @@ async def otp(request: Request) -> Response:
                 if user is not None:
                     await audit.add(link, user["id"], "signed_up", address=here.address, actor=user["id"], method="otp")
             if user is not None and not user["banned"]:
-                await users.distrust(link, user)
-                kind = "magiclink" if user["email_confirmed_at"] else "signup"
+                # Where a sign-up with a password waits for its own answer, that one stays as it is.
+                fresh = not user["email_confirmed_at"] and not user["encrypted_password"]
+                kind = "signup" if fresh else "magiclink"
                 await send(me, link, user, kind, email, redirect=target, challenge=told)
                 await audit.add(link, user["id"], "link_asked", address=here.address)
 

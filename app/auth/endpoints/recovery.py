@@ -50,7 +50,8 @@ async def regenerate(request: Request) -> Response:
         held = await factors.codes_of(link, who.user)
         codes = await factors.new_codes(link, me.keys, who.user, held["id"])
         await audit.add(link, who.user, "recovery_codes_made", address=here.address, actor=who.user)
-    await me.limits.forget("factor_account", str(who.user))
+    for name in ("factor_account", "factor_day"):
+        await me.limits.forget(name, str(who.user))
     return _shown(str(held["id"]), held["friendly_name"], codes)
 
 
@@ -60,7 +61,8 @@ async def verify(request: Request) -> Response:
     code = body.text("code", longest=200)
     if not code:
         raise Refused(422, "mfa_verification_failed", "Invalid recovery code entered")
-    await me.limits.count("factor_account", str(who.user), code="mfa_recovery_codes_locked")
+    for name in ("factor_account", "factor_day"):
+        await me.limits.count(name, str(who.user), code="mfa_recovery_codes_locked")
     async with me.database.transaction() as link:
         await sessions.live(me, link, who)
         held = await factors.codes_of(link, who.user)
@@ -71,7 +73,8 @@ async def verify(request: Request) -> Response:
     metrics.SIGN_INS.labels("recovery_code", "done" if good else "refused").inc()
     if not good:
         raise Refused(422, "mfa_verification_failed", "Invalid recovery code entered")
-    await me.limits.forget("factor_account", str(who.user))
+    for name in ("factor_account", "factor_day"):
+        await me.limits.forget(name, str(who.user))
     return JSONResponse(sessions.answer(me, opened))
 
 

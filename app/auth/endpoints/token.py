@@ -33,6 +33,7 @@ async def by_password(service: Service, body: bodies.Body, origin: Origin) -> se
     await service.limits.count("sign_in_address", origin.address or "")
     await service.limits.count("sign_in_pair", pair)
     await service.limits.count("sign_in_account", email)
+    await service.limits.count("sign_in_day", email)
     async with service.database.connection() as link:
         found = await users.by_mail(link, email)
     known = found["encrypted_password"] if found else None
@@ -53,7 +54,8 @@ async def by_password(service: Service, body: bodies.Body, origin: Origin) -> se
     async with service.database.transaction() as link:
         opened = await sessions.opened(link, found["id"], "password", origin, password=known)
     await service.limits.forget("sign_in_pair", pair)
-    await service.limits.forget("sign_in_account", email)
+    for name in ("sign_in_account", "sign_in_day"):
+        await service.limits.forget(name, email)
     metrics.SIGN_INS.labels("password", "done").inc()
     return opened
 

@@ -82,6 +82,7 @@ async def _password(service: Service, user: Row, body: bodies.Body) -> str:
     Raises:
         Refused: it is weak, the one of before, or a code by mail is missing.
     """
+    await service.limits.count("password_account", str(user["id"]))
     password = body.text("password")
     least = service.policy.password_second if verified(user) else service.policy.password_single
     policy.refuse_weak(password, least, (service.policy.name, user["email"] or ""))
@@ -97,7 +98,7 @@ async def _reauthenticated(service: Service, user: Row, nonce: str) -> None:
     if not nonce:
         raise Refused(400, "reauthentication_needed", "Password update requires reauthentication")
     async with service.database.transaction() as link:
-        good = await onetime.by_code(link, service.keys, user["id"], (onetime.REAUTHENTICATION,), nonce)
+        good = await onetime.by_code(link, service.keys, [user["id"]], (onetime.REAUTHENTICATION,), nonce)
     if good is None:
         raise Refused(422, "reauthentication_not_valid", "Nonce has expired or is invalid")
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.auth import audit, bodies, flows, metrics, onetime, redirects, sessions, users
 from app.auth.context import Origin, Service, origin, service
-from app.auth.database import Connection, Row, one
+from app.auth.database import Connection, Row, every, one
 from app.auth.errors import Refused, invalid
 
 ACCEPTED = "Confirmation link accepted. Please proceed to confirm link sent to the other email"
@@ -99,10 +99,12 @@ async def _follow(service: Service, origin: Origin, token: str, kind: str) -> di
 
 async def _by_code(service: Service, link: Connection, email: str, kinds: tuple[str, ...], code: str) -> Row | None:
     user = await users.by_mail(link, email)
-    if user is None and onetime.CHANGE_NEW in kinds:
-        # The new address is nobody's yet: it is the account's that wants it.
-        user = await one(link, "select id from auth.users where email_change = %(email)s limit 1", {"email": email})
-    return await onetime.by_code(link, service.keys, user["id"], kinds, code, email) if user else None
+    asked = [user["id"]] if user else []
+    if onetime.CHANGE_NEW in kinds:
+        # The new address is nobody's yet: it may be any account's that wants it.
+        wanting = "select id from auth.users where email_change = %(email)s limit 20"
+        asked += [row["id"] for row in await every(link, wanting, {"email": email})]
+    return await onetime.by_code(link, service.keys, asked, kinds, code, email)
 
 
 async def _refuse(service: Service, link: Connection, email: str, origin: Origin) -> Refused:
@@ -125,6 +127,9 @@ async def _apply(service: Service, link: Connection, found: Row, origin: Origin)
     if found["relates_to"] != user["email"]:
         return Refused(403, "otp_expired", EXPIRED)
     if not user["email_confirmed_at"]:
+        if found["token_type"] == onetime.RECOVERY:
+            # Whoever set the password need not be who reads the mails: this was not the answer to that sign-up.
+            await users.change(link, user["id"], encrypted_password=None)
         await users.confirm(link, user["id"])
         await audit.add(link, user["id"], "address_confirmed", address=origin.address, actor=user["id"])
     return user
