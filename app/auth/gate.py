@@ -77,7 +77,7 @@ class Gate:
             await send(message)
 
         try:
-            _require_key(scope["path"], headers, service)
+            _require_key(scope, headers, service)
             await self._app(scope, _bounded(receive, headers), noted)
         except ClientDisconnect:
             raise
@@ -96,8 +96,8 @@ class Gate:
         return answer(found, headers)
 
 
-def _require_key(path: str, headers: Headers, service: Service) -> None:
-    if path in OPEN:
+def _require_key(scope: Scope, headers: Headers, service: Service) -> None:
+    if scope["path"] in OPEN and scope["method"] in ("GET", "HEAD"):
         return
     key = headers.get("apikey", "")
     if not key:
