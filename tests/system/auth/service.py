@@ -69,6 +69,7 @@ class Session:
     @classmethod
     def of(cls, answer: httpx.Response) -> Session:
         assert answer.status_code == 200, answer.text
+        assert answer.headers["cache-control"] == "no-store"
         told = answer.json()
         return cls(told["access_token"], told["refresh_token"], told["user"])
 

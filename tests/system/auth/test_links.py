@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -84,11 +85,11 @@ def test_a_forged_host_is_in_no_link(name: str, service: Service) -> None:
 def test_another_host_is_in_no_link(service: Service) -> None:
     """The gateway may not know the name; what goes through is answered as ever."""
     person = service.person()
-    sent = service.http.post(
-        f"{service.base}/recover", json={"email": person.email}, headers={"Host": EVIL, "apikey": service.anon}
-    )
-    assert sent.status_code < 500
-    assert EVIL not in sent.headers.get("location", "")
+    headers = {"Host": EVIL, "apikey": service.anon}
+    with suppress(httpx.RemoteProtocolError):  # it may hang up on who names another host
+        sent = service.http.post(f"{service.base}/recover", json={"email": person.email}, headers=headers)
+        assert sent.status_code < 500
+        assert EVIL not in sent.headers.get("location", "")
     service.count(person.email)
     for mail in service.mails(person.email):
         assert mail.link.startswith(f"{service.base}/verify?")

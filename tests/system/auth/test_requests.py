@@ -88,22 +88,18 @@ def test_both_forms_of_a_refusal(service: Service) -> None:
 
 
 def test_what_is_not_there(service: Service) -> None:
-    for path in (
-        "/no-such-door",
-        "/admin/no-such-door",
-        "/user/../admin/users",
-        "/%2e%2e/admin/users",
-        "/.env",
-        "/%00",
-    ):
-        assert service.send("GET", path).status_code in (400, 401, 403, 404), path
+    for path in ("/no-such-door", "/admin/no-such-door", "/.env", "/user/", "//user"):
+        assert service.send("GET", path).status_code in (401, 403, 404), path
     for method, path in (("GET", "/signup"), ("DELETE", "/token"), ("PATCH", "/user"), ("POST", "/settings")):
         assert service.send(method, path).status_code in (401, 403, 404, 405), path
 
 
-def test_numbers_are_only_for_who_looks_from_inside(service: Service) -> None:
-    for path in ("/metrics", "/metrics/", "//metrics", "/./metrics", "/%6detrics"):
-        assert "python_info" not in service.send("GET", path).text
+@pytest.mark.parametrize("path", ["/user/../admin/users", "/%2e%2e/admin/users", "/..%2fadmin/users", "/%00", "/%ff"])
+def test_a_way_around_leads_nowhere(path: str, service: Service) -> None:
+    """Some of these the gateway takes for addresses outside of the service; none is an account's."""
+    answer = service.http.get(f"{service.base}{path}", headers={"apikey": service.anon})
+    assert answer.status_code in (400, 401, 403, 404)
+    assert "email" not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -119,3 +115,26 @@ def test_a_page_that_is_none(query: str, service: Service) -> None:
 def test_a_user_that_is_none(one: str, service: Service) -> None:
     for method in ("GET", "PUT", "DELETE"):
         assert service.administer(method, f"/admin/users/{one}").status_code in (400, 404, 405, 414, 422), method
+
+
+def test_pages_of_other_origins_may_not_call(service: Service) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "apikey,content-type"}
+    for origin in ("https://evil.example", "null", f"{service.origin}.evil.example", service.origin.upper()):
+        before = service.send("OPTIONS", "/token", key=None, headers={"Origin": origin, **asked})
+        after = service.send("GET", "/settings", headers={"Origin": origin})
+        for answer in (before, after):
+            assert "access-control-allow-origin" not in answer.headers, origin
+            assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_the_site_s_own_pages_may(service: Service) -> None:
+    asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "apikey,x-supabase-api-version"}
+    before = service.send("OPTIONS", "/user", key=None, headers={"Origin": service.origin, **asked})
+    after = service.send("GET", "/settings", headers={"Origin": service.origin})
+    for answer in (before, after):
+        assert answer.headers["access-control-allow-origin"] == service.origin
+    assert "PUT" in before.headers["access-control-allow-methods"]
+    allowed = before.headers["access-control-allow-headers"].lower()
+    for name in ("apikey", "authorization", "content-type", "x-client-info", "x-supabase-api-version"):
+        assert name in allowed
+    assert "x-supabase-api-version" in after.headers["access-control-expose-headers"].lower()

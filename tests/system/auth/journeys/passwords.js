@@ -201,3 +201,23 @@ export async function without_a_name() {
     assert.equal(error.name, 'AuthSessionMissingError')
   })
 }
+
+export async function what_is_not_there_says_so() {
+  const auth = await h.step('somebody signs in', async () => h.signedIn(await h.person()))
+  const { identities } = (await h.session(auth)).user
+  for (const [what, call] of Object.entries({
+    'a telephone': () => h.device().signUp({ phone: '+15550100', password: h.PASSWORD }),
+    'a code by telephone': () => h.device().signInWithOtp({ phone: '+15550100' }),
+    'a token of somebody else': () => h.device().signInWithIdToken({ provider: 'google', token: 'x.y.z' }),
+    'a company': () => h.device().signInWithSSO({ domain: 'example.org' }),
+    'without the only identity': () => auth.unlinkIdentity(identities[0]),
+  })) {
+    await h.step(what, async () => {
+      const { error } = await call()
+      assert.equal(error?.name, 'AuthApiError')
+      assert.ok(error.status >= 400 && error.status < 500)
+      assert.equal(typeof error.code, 'string')
+    })
+  }
+  await h.step('and they are still signed in', async () => h.ok(await auth.getUser()))
+}
