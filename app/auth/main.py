@@ -19,9 +19,10 @@ from app.auth.database import Database
 from app.auth.endpoints import admin, factors, links, mailings, public, recovery, signup, token, user, verify
 from app.auth.gate import Gate, unrouted
 from app.auth.limits import Limits
-from app.auth.outbox import Sender, stopped
+from app.auth.outbox import Sender
 from app.auth.passwords import Hasher
 from app.auth.settings import Settings
+from app.auth.tidy import keep_tidy
 from app.auth.tokens import Tokens
 from app.common import settings as variables
 
@@ -49,11 +50,15 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
         limits=limits,
     )
     await database.open()
-    sending = asyncio.create_task(Sender(database, found, policy.smtp).work())
+    tasks = [asyncio.create_task(keep_tidy(database, policy))]
+    if policy.smtp:
+        tasks.append(asyncio.create_task(Sender(database, found, policy.smtp).work()))
     try:
         yield State(service=made, proxies=tuple(ipaddress.ip_network(one) for one in policy.proxies))
     finally:
-        await stopped(sending)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await database.close()
         await limits.close()
         hasher.close()

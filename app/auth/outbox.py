@@ -7,7 +7,6 @@ import functools
 import json
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from app.auth.onetime import Issued
 from app.auth.settings import Policy, Smtp
 
 PURPOSE = "outbox"
-KEPT = 7 * 86400
-"""Seconds that a mail is kept which nobody sends."""
 PAUSE = 2.0
 """Seconds between looks for mails to send."""
 CLAIM = 60
@@ -107,7 +104,7 @@ async def shown(link: Connection, keys: Keys) -> Iterable[dict[str, Any]]:
 class Sender:
     """Sends what lies in the outbox, as long as the worker runs; of several workers each mail is one's."""
 
-    def __init__(self, database: Database, keys: Keys, server: Smtp | None) -> None:
+    def __init__(self, database: Database, keys: Keys, server: Smtp) -> None:
         self._database = database
         self._keys = keys
         self._smtp = server
@@ -116,17 +113,11 @@ class Sender:
         """Go on until cancelled."""
         while True:
             try:
-                busy = await self._send_one() if self._smtp else await self._forget()
+                busy = await self._send_one()
             except (Refused, *Unavailable):
                 busy = False
             if not busy:
-                await asyncio.sleep(PAUSE if self._smtp else 60)
-
-    async def _forget(self) -> bool:
-        old = "delete from auth.outbox where created_at < now() - make_interval(secs => %(kept)s)"
-        async with self._database.connection() as link:
-            await run(link, old, {"kept": KEPT})
-        return False
+                await asyncio.sleep(PAUSE)
 
     async def _send_one(self) -> bool:
         found = await self._database.one(
@@ -140,7 +131,6 @@ class Sender:
         )
         if found is None:
             return False
-        assert self._smtp is not None
         try:
             await asyncio.to_thread(smtp.deliver, self._smtp, json.loads(self._keys.unseal(found["sealed"], PURPOSE)))
         except smtp.Failed as error:
@@ -165,10 +155,3 @@ class Sender:
                 "update auth.outbox set claimed_until = now() + make_interval(secs => %(pause)s) where id = %(id)s",
                 {"id": mail["id"], "pause": min(3600, 5 * 2 ** mail["attempts"])},
             )
-
-
-async def stopped(task: asyncio.Task[None]) -> None:
-    """End a sender."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

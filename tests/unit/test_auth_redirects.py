@@ -26,7 +26,8 @@ POLICY = Policy(
 HOSTS = {"maia.example.org", "app.example.org", "other.example.org", "callback", "127.0.0.1:3000"}
 PIECES = st.sampled_from(
     ["https://", "http://", "//", "\\", "@", ":443", ".", "/", "..", "%2e%2e", "?", "#", "*", "\r\n", " ",
-     "evil.example", "maia.example.org", "app.example.org", "other.example.org", "/in/", "maia://callback", "javascript:", "\u3002"]
+     "evil.example", "maia.example.org", "app.example.org", "other.example.org", "/in/", "maia://callback",
+     "javascript:", "\u3002"]
 )  # fmt: skip
 
 

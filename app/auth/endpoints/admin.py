@@ -95,10 +95,6 @@ async def update(request: Request) -> Response:
     changes: dict[str, Any] = {}
     if password:
         changes["encrypted_password"] = password
-    if "user_metadata" in body:
-        changes["raw_user_meta_data"] = body.metadata("user_metadata", before["raw_user_meta_data"])
-    if "app_metadata" in body:
-        changes["raw_app_meta_data"] = body.metadata("app_metadata", before["raw_app_meta_data"])
     if role := _role(body):
         changes["role"] = role
     if "ban_duration" in body:
@@ -110,6 +106,10 @@ async def update(request: Request) -> Response:
             await _move(link, user, email)
         if body.flag("email_confirm"):
             await users.confirm(link, user)
+        now = await _found(link, user)
+        for name, column in (("user_metadata", "raw_user_meta_data"), ("app_metadata", "raw_app_meta_data")):
+            if name in body:
+                changes[column] = body.metadata(name, now[column])
         if changes:
             await users.change(link, user, **changes)
         what = sorted([*changes, *(["email"] if email else [])])

@@ -54,9 +54,6 @@ async def update(request: Request) -> Response:
     changes: dict[str, Any] = {}
     if "password" in body:
         changes["encrypted_password"] = await _password(me, found, body)
-    if "data" in body:
-        meta = body.metadata("data", found["raw_user_meta_data"])
-        changes["raw_user_meta_data"] = meta
     moves = bool(email) and email != found["email"]
     if moves:
         await mailings.count(me, here, email, "email_change")
@@ -65,6 +62,8 @@ async def update(request: Request) -> Response:
         if again is None or again["encrypted_password"] != found["encrypted_password"]:
             raise Refused(409, "conflict", "The account was changed meanwhile")
         await sessions.live(me, link, who)
+        if "data" in body:
+            changes["raw_user_meta_data"] = body.metadata("data", again["raw_user_meta_data"])
         if changes:
             await users.change(link, who.user, **changes)
             await audit.add(link, who.user, "user_updated", address=here.address, actor=who.user, what=sorted(changes))
