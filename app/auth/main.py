@@ -106,3 +106,5 @@ app = Starlette(
     exception_handlers={HTTPException: unrouted},
     lifespan=lifespan,
 )
+# What would lead from one path to another is built of the request's Host, which anybody forges.
+app.router.redirect_slashes = False

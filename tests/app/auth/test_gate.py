@@ -143,7 +143,8 @@ def test_errors_come_in_the_form_that_is_asked_for(auth: Running) -> None:
 
 
 def test_what_is_not_there_and_what_is_not_allowed(auth: Running) -> None:
-    assert refused(auth.ask("GET", "/nothing"))[0] == 404
+    for path in ("/nothing", "/user/", "/settings/", "/admin/users/"):
+        assert refused(auth.ask("GET", path, headers={"host": "evil.example"}))[0] == 404
     assert refused(auth.ask("DELETE", "/token"))[0] == 405
     assert refused(auth.ask("POST", "/token")) == (400, "invalid_credentials")
 
