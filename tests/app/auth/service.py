@@ -142,6 +142,16 @@ class Running:
         return self._do(work())
 
 
+def environment(place: Place, **policy: Any) -> dict[str, str]:
+    """What the service is told by variables: cheap hashes, wide limits, and what else the configuration says."""
+    told = {"issuer": ISSUER, "site_url": SITE, "bcrypt_cost": 4, **policy}
+    told["limits"] = {**{name: [100000, 60] for name in LIMITS}, **policy.get("limits", {})}
+    path = place.folder / f"auth-{secrets.token_hex(4)}.json"
+    path.write_text(json.dumps(told))
+    files = {f"MAIA_{name.upper()}": str(place.folder / f"{name}.json") for name in ("postgres", "redis", "keys")}
+    return {**files, "MAIA_CONFIG": str(path)}
+
+
 @contextmanager
 def running(place: Place, **policy: Any) -> Iterator[Running]:
     """A worker with cheap hashes and wide limits.
@@ -149,13 +159,7 @@ def running(place: Place, **policy: Any) -> Iterator[Running]:
     Args:
         policy: what else its configuration says.
     """
-    wide = {name: [100000, 60] for name in LIMITS}
-    told = {"issuer": ISSUER, "site_url": SITE, "bcrypt_cost": 4, **policy}
-    told["limits"] = {**wide, **policy.get("limits", {})}
-    path = place.folder / f"auth-{secrets.token_hex(4)}.json"
-    path.write_text(json.dumps(told))
-    environ = {f"MAIA_{name.upper()}": str(place.folder / f"{name}.json") for name in ("postgres", "redis", "keys")}
-    started = Running(place, {**environ, "MAIA_CONFIG": str(path)})
+    started = Running(place, environment(place, **policy))
     try:
         yield started
     finally:
