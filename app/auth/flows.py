@@ -59,8 +59,12 @@ async def begin(link: Connection, user: UUID, told: tuple[str, str] | None, by: 
     return flow
 
 
-async def code(link: Connection, flow: UUID) -> str | None:
-    """The code that is exchanged for a session; None where the flow is gone."""
+async def code(link: Connection, flow: UUID) -> str:
+    """The code that is exchanged for a session.
+
+    Raises:
+        Refused: the flow is gone.
+    """
     made = new_token()
     changed = await run(
         link,
@@ -68,7 +72,9 @@ async def code(link: Connection, flow: UUID) -> str | None:
         " where id = %(id)s and auth_code is null",
         {"code": digest(made), "id": flow},
     )
-    return made if changed else None
+    if not changed:
+        raise Refused(403, "flow_state_expired", "invalid flow state, flow state has expired")
+    return made
 
 
 async def take(link: Connection, told: str, verifier: str) -> tuple[UUID, str] | Refused:

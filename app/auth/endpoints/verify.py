@@ -35,13 +35,13 @@ async def by_post(request: Request) -> Response:
         else:
             found = await _by_code(me, link, email, kinds, code)
         done = await _apply(me, link, found, here) if found else await _refuse(me, link, email, here)
+        if not isinstance(done, Refused | str):
+            opened = await sessions.opened(link, done["id"], "otp", here)
     if isinstance(done, Refused):
         metrics.SIGN_INS.labels("otp", "refused").inc()
         raise done
     if isinstance(done, str):
         return JSONResponse({"msg": done, "code": "200"})
-    async with me.database.transaction() as link:
-        opened = await sessions.opened(link, done["id"], "otp", here)
     metrics.SIGN_INS.labels("otp", "done").inc()
     return JSONResponse(sessions.answer(me, opened))
 
@@ -79,19 +79,14 @@ async def _follow(service: Service, origin: Origin, token: str, kind: str) -> di
     async with service.database.transaction() as link:
         found = await onetime.by_token(link, token, kinds)
         done = await _apply(service, link, found, origin) if found else await _refuse(service, link, "", origin)
-        code = None
-        if found and not isinstance(done, Refused | str) and found["flow_id"]:
-            code = await flows.code(link, found["flow_id"])
+        if found and not isinstance(done, Refused | str):
+            if found["flow_id"]:
+                return {"code": await flows.code(link, found["flow_id"])}
+            opened = await sessions.opened(link, done["id"], "otp", origin)
     if isinstance(done, Refused):
         raise done
     if isinstance(done, str):
         return {"message": done, "sb": ""}
-    if found and found["flow_id"]:
-        if code is None:
-            raise Refused(403, "flow_state_expired", "invalid flow state, flow state has expired")
-        return {"code": code}
-    async with service.database.transaction() as link:
-        opened = await sessions.opened(link, done["id"], "otp", origin)
     made = sessions.answer(service, opened)
     shown = ("access_token", "expires_at", "expires_in", "refresh_token")
     return {**{name: made[name] for name in shown}, "sb": "", "token_type": "bearer", "type": kind}
