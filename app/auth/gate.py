@@ -18,8 +18,8 @@ from app.auth.context import Service
 from app.auth.database import Unavailable
 from app.auth.errors import Refused, answer
 
-OPEN = frozenset({"/health", "/metrics", "/.well-known/jwks.json", "/verify"})
-"""What is asked for without an API key: links in mails, and what has no secret."""
+OPEN = frozenset({"/health", "/metrics", "/.well-known/jwks.json", "/verify", "/authorize"})
+"""What is asked for without an API key: where browsers are led to, and what has no secret."""
 HEADERS = "authorization, apikey, content-type, x-client-info, x-supabase-api-version"
 EXPOSED = "x-total-count, link, x-supabase-api-version, x-sb-error-code, retry-after"
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from app.auth import keys, settings
 from app.auth.context import Service
 from app.auth.database import Database
-from app.auth.endpoints import admin, factors, links, mailings, public, recovery, signup, token, user, verify
+from app.auth.endpoints import absent, admin, factors, links, mailings, public, recovery, signup, token, user, verify
 from app.auth.gate import Gate, unrouted
 from app.auth.limits import Limits
 from app.auth.outbox import Sender
@@ -101,6 +101,7 @@ app = Starlette(
         Route("/admin/users/{user}/unlock", admin.unlock, methods=["POST"]),
         Route("/admin/users/{user}/factors", admin.factors, methods=["GET"]),
         Route("/admin/users/{user}/factors/{factor}", admin.remove_factor, methods=["DELETE"]),
+        *absent.ROUTES,
     ],
     middleware=[Middleware(Gate)],
     exception_handlers={HTTPException: unrouted},

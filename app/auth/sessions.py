@@ -156,8 +156,9 @@ async def refreshed(service: Service, link: Connection, token: str, origin: Orig
         "absolute": policy.absolute_seconds,
         "idle": policy.idle_seconds,
     }
-    await run(link, _LOCK, values)
-    found = await one(link, _FAMILY, values)
+    async with link.pipeline():
+        await run(link, _LOCK, values)
+        found = await one(link, _FAMILY, values)
     if found is None:
         return Refused(400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
     session, user = found["session_id"], found["id"]

@@ -8,13 +8,17 @@ from starlette.responses import JSONResponse, Response
 from app.auth import audit, bodies, flows, metrics, sessions, users
 from app.auth.context import Origin, Service, origin, service
 from app.auth.database import Row, run
+from app.auth.endpoints import absent
 from app.auth.errors import Refused, invalid
 
 
 async def token(request: Request) -> Response:
     """``grant_type`` says by what."""
     grants = {"password": by_password, "refresh_token": by_refresh_token, "pkce": by_code}
-    grant = grants.get(request.query_params.get("grant_type", ""))
+    wanted = request.query_params.get("grant_type", "")
+    if wanted in absent.GRANTS:
+        raise Refused(*absent.GRANTS[wanted])
+    grant = grants.get(wanted)
     if grant is None:
         raise Refused(400, "invalid_credentials", "unsupported_grant_type")
     body = await bodies.read(request)

@@ -149,6 +149,22 @@ def test_what_is_not_there_and_what_is_not_allowed(auth: Running) -> None:
     assert refused(auth.ask("POST", "/token")) == (400, "invalid_credentials")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/authorize?provider=google", 400, "validation_failed"),
+        ("POST", "/token?grant_type=id_token", 400, "provider_disabled"),
+        ("POST", "/token?grant_type=web3", 422, "web3_provider_disabled"),
+        ("GET", "/user/identities/authorize?provider=google", 404, "manual_linking_disabled"),
+        ("DELETE", "/user/identities/1", 404, "manual_linking_disabled"),
+        ("POST", "/sso", 404, "saml_provider_disabled"),
+        ("POST", "/passkeys/authentication/options", 404, "passkey_disabled"),
+    ],
+)
+def test_ways_in_that_are_off_say_so(auth: Running, method: str, path: str, status: int, code: str) -> None:
+    assert refused(auth.ask(method, path)) == (status, code)
+
+
 def test_who_looks_at_a_link_does_not_use_it_up(mailing: Running) -> None:
     email = address()
     good(mailing.ask("POST", "/otp", json={"email": email}))
