@@ -1,4 +1,4 @@
-"""Sessions and their families of refresh tokens. The database has the truth; a token is kept as its digest alone."""
+"""Sessions: opened, raised by a second factor, looked at, ended. The database has the truth."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from app.auth.tokens import Caller
 
 MOST = 100
 """Sessions that one account may have; the oldest go."""
-STEPS = 16
-"""How many exchanges within the tolerated interval are followed to the token that is good now."""
-
 _OPEN = """
 with opened as (
     insert into auth.sessions (id, user_id, created_at, updated_at, aal, user_agent, ip)
@@ -41,37 +38,10 @@ delete from auth.sessions where id in (
     select id from auth.sessions where user_id = %(user)s order by created_at desc offset %(most)s)
 """
 
-_LOCK = """
-select from auth.sessions s join auth.refresh_tokens t on t.session_id = s.id where t.token = %(token)s for update of s
-"""
-"""Those who refresh one session at once come one after the other."""
-
-_MEANS = """
+MEANS = """
 (select coalesce(json_agg(json_build_object('method', m.authentication_method,
     'timestamp', extract(epoch from m.updated_at)::bigint) order by m.updated_at desc, m.authentication_method), '[]')
  from auth.mfa_amr_claims m where m.session_id = s.id) as means
-"""
-
-_FAMILY = f"""
-select {users.COLUMNS}, {_MEANS}, t.id as token_id, t.revoked, s.id as session_id, coalesce(s.aal, 'aal1') as aal,
-    t.updated_at > clock_timestamp() - make_interval(secs => %(reuse)s) as lately, {users.SESSION_LIVE} as live
-from auth.refresh_tokens t join auth.sessions s on s.id = t.session_id join auth.users u on u.id = s.user_id
-where t.token = %(token)s
-"""  # noqa: S608 - constants
-
-_ROTATE = """
-with child as (
-    insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
-    values ('00000000-0000-0000-0000-000000000000', %(child)s, %(user)s::text, false, now(), now(), %(token)s,
-            %(session)s)
-), parent as (
-    update auth.refresh_tokens set revoked = true, updated_at = clock_timestamp() where id = %(id)s
-), held as (
-    update auth.sessions set refreshed_at = now() at time zone 'UTC', updated_at = now(), user_agent = %(agent)s,
-        ip = %(address)s::inet where id = %(session)s
-)
-select auth.audit(%(user)s, 'token_refreshed', 'done', %(user)s, %(address)s::inet,
-                  jsonb_build_object('session', %(session)s::text))
 """
 
 _SWAP = """
@@ -91,7 +61,7 @@ on conflict (session_id, authentication_method) do update set updated_at = now()
 """
 
 _HELD = f"""
-select {users.COLUMNS}, {_MEANS}, s.id as session_id, coalesce(s.aal, 'aal1') as aal
+select {users.COLUMNS}, {MEANS}, s.id as session_id, coalesce(s.aal, 'aal1') as aal
 from auth.sessions s join auth.users u on u.id = s.user_id where s.id = %(session)s
 """  # noqa: S608 - constants
 
@@ -140,45 +110,12 @@ async def held(link: Connection, session: UUID, token: str) -> Opened:
     found = await one(link, _HELD, {"session": session})
     if found is None:
         raise Refused(403, "session_not_found", "Session from session_id claim in JWT does not exist")
-    return Opened(session=session, aal=found["aal"], refresh_token=token, user=found, means=found["means"])
+    return of_row(found, token)
 
 
-async def refreshed(service: Service, link: Connection, token: str, origin: Origin) -> Opened | Refused:
-    """The session of a refresh token, with the token that is good from now on.
-
-    A refusal is given back, not raised, where what it says was done must last: a token that is used again outside the
-    tolerated interval ends its session.
-    """
-    policy = service.policy
-    values = {
-        "token": digest(token),
-        "reuse": policy.reuse_seconds,
-        "absolute": policy.absolute_seconds,
-        "idle": policy.idle_seconds,
-    }
-    async with link.pipeline():
-        await run(link, _LOCK, values)
-        found = await one(link, _FAMILY, values)
-    if found is None:
-        return Refused(400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
-    session, user = found["session_id"], found["id"]
-    if found["banned"] or found["deleted_at"]:
-        return Refused(400, "user_banned", "Invalid Refresh Token: User Banned")
-    if not found["live"]:
-        await _end(link, session)
-        await audit.add(link, user, "session_expired", address=origin.address, session=str(session))
-        return Refused(400, "session_expired", "Invalid Refresh Token: Session Expired")
-    if not found["revoked"]:
-        child = service.keys.child(digest(token))
-        more = {"child": digest(child), "user": user, "session": session, "id": found["token_id"]}
-        await run(link, _ROTATE, {**values, **more, "agent": origin.agent, "address": origin.address})
-    elif found["lately"]:
-        child = await _current(service, link, token)
-    else:
-        await _end(link, session)
-        await audit.add(link, user, "token_reused", address=origin.address, refused=True, session=str(session))
-        return Refused(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
-    return Opened(session=session, aal=found["aal"], refresh_token=child, user=found, means=found["means"])
+def of_row(row: Row, token: str) -> Opened:
+    """A session as it was read, for whoever has its refresh token."""
+    return Opened(session=row["session_id"], aal=row["aal"], refresh_token=token, user=row, means=row["means"])
 
 
 async def raised(service: Service, link: Connection, who: Caller, factor: UUID, method: str) -> Opened:
@@ -227,20 +164,6 @@ async def live(service: Service, link: Connection, who: Caller) -> Row:
     if found["banned"]:
         raise Refused(403, "user_banned", "User is banned")
     return found
-
-
-async def _current(service: Service, link: Connection, token: str) -> str:
-    """The token of the family that is good now: each follows from the one before it."""
-    for _ in range(STEPS):
-        token = service.keys.child(digest(token))
-        found = await one(link, "select revoked from auth.refresh_tokens where token = %(t)s", {"t": digest(token)})
-        if found is None or not found["revoked"]:
-            break
-    return token
-
-
-async def _end(link: Connection, session: UUID) -> None:
-    await run(link, "delete from auth.sessions where id = %(id)s", {"id": session})
 
 
 async def end(link: Connection, user: UUID, scope: str, session: UUID) -> list[UUID]:

@@ -43,7 +43,7 @@ LIMITS = {
     "sign_in_address": (150, 300),
     "sign_up_address": (60, 3600),
     "anonymous_address": (30, 3600),
-    "refresh_address": (9000, 300),
+    "refresh_address": (300, 300),
     "verify_address": (60, 300),
     "verify_account": (20, 900),
     "mail_address": (60, 3600),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.auth import audit, bodies, flows, metrics, sessions, users
+from app.auth import audit, bodies, families, flows, metrics, sessions, users
 from app.auth.context import Origin, Service, origin, service
 from app.auth.database import Row, run
 from app.auth.endpoints import absent
@@ -82,11 +82,11 @@ async def _stronger(service: Service, user: Row, password: str) -> str:
 async def by_refresh_token(service: Service, body: bodies.Body, origin: Origin) -> sessions.Opened:
     """The same session with new tokens."""
     told = body.required("refresh_token", longest=255)
-    await service.limits.count("refresh_address", origin.address or "")
-    async with service.database.transaction() as link:
-        found = await sessions.refreshed(service, link, told, origin)
+    found = await families.refreshed(service, told, origin)
     if isinstance(found, Refused):
         metrics.REFRESHES.labels(found.code).inc()
+        # A good one is nobody's guess: only what is refused is counted.
+        await service.limits.count("refresh_address", origin.address or "")
         raise found
     metrics.REFRESHES.labels("done").inc()
     return found
