@@ -20,6 +20,8 @@ from app.auth.keys import Keys
 
 PATIENCE = 0.5
 """Seconds that Redis has to answer."""
+PAUSE = 5.0
+"""Seconds that Redis is not asked after it did not answer: nobody waits for it one after the other."""
 KEPT = 4096
 """Windows that a worker keeps for itself while Redis is away."""
 
@@ -77,6 +79,7 @@ class Limits:
         self._rates = rates
         self._script = self.redis.register_script(_WINDOW)
         self._own: dict[str, deque[float]] = {}
+        self._away_until = 0.0
 
     async def close(self) -> None:
         await self.redis.aclose()
@@ -100,10 +103,12 @@ class Limits:
     async def forget(self, name: str, subject: str) -> None:
         """Begin the window anew."""
         self._own.pop(self._key(name, subject), None)
+        if time.monotonic() < self._away_until:
+            return
         try:
             await self.redis.delete(self._key(name, subject))
         except (RedisError, OSError):
-            return
+            self._away_until = time.monotonic() + PAUSE
 
     def _key(self, name: str, subject: str) -> str:
         return f"{self.prefix}limit:{name}:{self._keys.subject(subject).hex()}"
@@ -111,9 +116,8 @@ class Limits:
     async def _ask(self, name: str, subject: str, add: str, code: str) -> None:
         most, seconds = self._rates[name]
         key = self._key(name, subject)
-        try:
-            left = int(await self._script(keys=[key], args=[most, seconds, add])) / 1000
-        except (RedisError, OSError):
+        left = await self._shared(key, most, seconds, add)
+        if left is None:
             left = self._alone(key, most, seconds, bool(add))
         if left:
             metrics.LIMITED.labels(name).inc()
@@ -121,6 +125,16 @@ class Limits:
             raise Refused(
                 429, code, f"For security purposes, you can only request this after {after} seconds.", after=after
             )
+
+    async def _shared(self, key: str, most: int, seconds: int, add: str) -> float | None:
+        """Seconds until there is room, as all workers know it; None while Redis is away."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return int(await self._script(keys=[key], args=[most, seconds, add])) / 1000
+        except (RedisError, OSError):
+            self._away_until = time.monotonic() + PAUSE
+            return None
 
     def _alone(self, key: str, most: int, seconds: int, add: bool) -> float:
         """What this worker knows by itself: while Redis is away, limits hold for each worker rather than not at all."""

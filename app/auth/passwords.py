@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 LONGEST = 72
 """Bytes that bcrypt looks at; a longer password is refused, never cut."""
-QUEUE = 64
+QUEUE = 16
 """Passwords that may wait for a thread, for each thread."""
 
 

@@ -12,7 +12,7 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from app.auth.errors import Refused
-from app.auth.passwords import LONGEST, Hasher, fits, normal
+from app.auth.passwords import LONGEST, QUEUE, Hasher, fits, normal
 from app.auth.policy import blocklist, guessed_first, refuse_weak
 
 CONTEXT = ("MAIA", "ada.lovelace@example.org")
@@ -108,13 +108,13 @@ def test_hashing_leaves_the_event_loop_free_and_bounds_its_queue() -> None:
 
         hasher._pool.submit(hold)
         assert began.wait(20)
-        waiting = [asyncio.create_task(hasher.make("a lighthouse keeps its hours")) for _ in range(64)]
+        waiting = [asyncio.create_task(hasher.make("a lighthouse keeps its hours")) for _ in range(QUEUE)]
         await asyncio.sleep(0)
         with pytest.raises(Refused) as found:
             await hasher.make("one more")
         assert (found.value.status, found.value.after) == (503, 1)
         go.set()
-        assert len(set(await asyncio.gather(*waiting))) == 64
+        assert len(set(await asyncio.gather(*waiting))) == QUEUE
         assert await hasher.check("a lighthouse keeps its hours", waiting[0].result())
         hasher.close()
 
