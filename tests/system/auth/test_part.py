@@ -311,6 +311,8 @@ def _restarted(world: World) -> None:
     world.await_healthy("auth")
 
 
+STRAY = """create table auth.stray (); alter table auth.stray owner to maia_auth;
+    alter table auth.stray enable row level security, force row level security"""
 MUTATIONS: dict[str, tuple[set[str], Change]] = {
     "metrics": (
         {"auth[auth-metrics-hidden]"},
@@ -337,10 +339,7 @@ MUTATIONS: dict[str, tuple[set[str], Change]] = {
             "maia",
         ),
     ),
-    "owned": (
-        {"accounts[auth-owned]"},
-        sql("alter table auth.outbox owner to maia_auth", "alter table auth.outbox owner to maia_owner", "maia"),
-    ),
+    "owned": ({"accounts[auth-owned]"}, sql(STRAY, "drop table auth.stray", "maia")),
 }
 
 
