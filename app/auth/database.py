@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ class Database:
             connection_class=AsyncConnection[DictRow],
             kwargs={"row_factory": dict_row, "autocommit": True, "connect_timeout": 5, "application_name": "auth"},
             configure=_configure,
+            check=_check,
             min_size=2,
             max_size=size,
             max_waiting=WAITING,
@@ -101,6 +103,19 @@ async def _configure(link: Connection) -> None:
     await link.execute("set statement_timeout = '10s'")
     await link.execute("set lock_timeout = '5s'")
     await link.execute("set idle_in_transaction_session_timeout = '15s'")
+
+
+async def _check(link: Connection) -> None:
+    """Before a connection is lent: where something came in while it was idle, it may have been ended by the server, as
+    when its login is exchanged for another one. Costs no question where nothing came.
+
+    Raises:
+        psycopg.OperationalError: it was; the pool takes another one.
+    """
+    look = select.poll()
+    look.register(link.fileno(), select.POLLIN)
+    if look.poll(0):
+        await AsyncConnectionPool.check_connection(link)
 
 
 Unavailable = (psycopg.OperationalError, psycopg.InterfaceError)
