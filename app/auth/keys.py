@@ -118,6 +118,8 @@ def digest(token: str) -> str:
 def _signing(jwk: dict[str, Any]) -> Signing:
     if jwk.get("kty") != "EC" or jwk.get("crv") != "P-256" or jwk.get("alg") != "ES256":
         raise ValueError("a signing key is not of P-256 for ES256")
+    if "d" not in jwk:
+        raise ValueError("a signing key lacks its private half")
     private = jwt.PyJWK(jwk, algorithm="ES256").key
     public = {name: value for name, value in jwk.items() if name not in PRIVATE}
     public |= {"use": "sig", "key_ops": ["verify"]}
