@@ -15,12 +15,14 @@ from app.auth.tokens import Caller
 
 MOST = 100
 """Sessions that one account may have; the oldest go."""
+
+# The account is locked, so that no session slips in beside a change of its password or a ban, which end them all.
 _OPEN = """
 with opened as (
     insert into auth.sessions (id, user_id, created_at, updated_at, aal, user_agent, ip)
     select %(session)s, u.id, now(), now(), %(aal)s, %(agent)s, %(address)s::inet from auth.users u
     where u.id = %(user)s and u.deleted_at is null and not coalesce(u.banned_until > now(), false)
-      and (%(password)s::text is null or u.encrypted_password = %(password)s)
+      and (%(password)s::text is null or u.encrypted_password = %(password)s) for no key update of u
     returning id
 ), means as (
     insert into auth.mfa_amr_claims (session_id, authentication_method) select id, %(method)s from opened

@@ -126,7 +126,8 @@ async def remove(request: Request) -> Response:
     body, user = await bodies.read(request), _id(request)
     soft = body.flag("should_soft_delete")
     async with service(request).database.transaction() as link:
-        await _found(link, user)
+        if await users.locked(link, user) is None:
+            raise _unknown()
         if soft:
             await _hollow(link, user)
         else:

@@ -182,6 +182,32 @@ def test_a_new_password_ends_the_other_sessions(auth: Running) -> None:
     assert refused(sign_in(auth, ada.email)) == (400, "invalid_credentials")
 
 
+def test_no_session_slips_in_beside_a_new_password(place: Place, auth: Running) -> None:
+    for number in range(4):
+        ada = person(auth)
+        old = ("POST", "/token?grant_type=password", {"json": {"email": ada.email, "password": PASSWORD}})
+        new = {"json": {"password": f"another lighthouse far away {number}"}, "headers": ada.headers}
+        answers = auth.ask_all(*[old] * 8, ("PUT", "/user", new), *[old] * 8)
+        assert good(answers[8])["id"] == ada.id
+        left = place.rows("select id::text from auth.sessions where user_id = %(u)s", u=ada.id)
+        assert [each["id"] for each in left] == [ada.claims["session_id"]]
+
+
+def test_no_refresh_outlives_a_sign_out(place: Place, auth: Running) -> None:
+    for _ in range(4):
+        ada = person(auth)
+        told = {"json": {"refresh_token": ada.session["refresh_token"]}}
+        refresh = ("POST", "/token?grant_type=refresh_token", told)
+        answers = auth.ask_all(*[refresh] * 8, ("POST", "/logout", {"headers": ada.headers}), *[refresh] * 8)
+        assert answers[8].status_code == 204
+        assert {answer.status_code for answer in answers} <= {200, 204, 400}
+        assert place.rows("select from auth.sessions where user_id = %(u)s", u=ada.id) == []
+        given = {answer.json()["refresh_token"] for answer in answers if answer.status_code == 200}
+        assert len(given) <= 1
+        for token in given:
+            assert refused(ada.refresh(token)) == (400, "refresh_token_not_found")
+
+
 def test_an_emptied_redis_changes_nothing(place: Place, auth: Running) -> None:
     ada, gone = person(auth), person(auth)
     gone.ask("POST", "/logout")
