@@ -47,10 +47,8 @@ async def update(request: Request) -> Response:
     email, told = body.mail(), flows.challenge(body)
     async with me.database.connection() as link:
         found = await sessions.live(me, link, who)
-    if ("password" in body or email) and found["session_aal"] == "aal1" and verified(found):
-        raise Refused(
-            401, "insufficient_aal", "AAL2 session is required to update email or password when MFA is enabled."
-        )
+    guarded = "password" in body or bool(email)
+    _require_strength(found, guarded)
     changes: dict[str, Any] = {}
     if "password" in body:
         changes["encrypted_password"] = await _password(me, found, body)
@@ -61,7 +59,7 @@ async def update(request: Request) -> Response:
         again = await users.locked(link, who.user)
         if again is None or again["encrypted_password"] != found["encrypted_password"]:
             raise Refused(409, "conflict", "The account was changed meanwhile")
-        await sessions.live(me, link, who)
+        _require_strength(await sessions.live(me, link, who), guarded)
         if "data" in body:
             changes["raw_user_meta_data"] = body.metadata("data", again["raw_user_meta_data"])
         if changes:
@@ -73,6 +71,14 @@ async def update(request: Request) -> Response:
             await _move(me, link, found, email, mailings.redirect(request, body), told)
         found = await sessions.live(me, link, who)
     return JSONResponse(users.document(found))
+
+
+def _require_strength(user: Row, guarded: bool) -> None:
+    """Where there is a second factor, it was given in this session."""
+    if guarded and user["session_aal"] == "aal1" and verified(user):
+        raise Refused(
+            401, "insufficient_aal", "AAL2 session is required to update email or password when MFA is enabled."
+        )
 
 
 async def _password(service: Service, user: Row, body: bodies.Body) -> str:
