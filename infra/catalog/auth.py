@@ -60,7 +60,7 @@ SERVICE = Service(
     scrape=(Scrape(port=8000),),
     health=probes.http(8000, "/health"),
     # Hashing takes a processor each for a quarter of a second, and is what this part is for.
-    limits=Limits(memory=256, cpus=4, pids=128),
+    limits=Limits(memory=384, cpus=4, pids=128),
 )
 
 
