@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.schema import catalogue, standing
+from app.schema import catalogue, parts, standing
 from checks.facts import Facts
 from checks.plugin import Case, Expect, cases
 from checks.probing import Probes
@@ -135,6 +135,8 @@ def schema(link: Link, plan: Plan) -> tuple[Any, Any]:
     with psycopg.connect(host=link.info.host, user="postgres", dbname=DATABASE, connect_timeout=5) as found:
         state = standing.look(found)
         wrong = {*state.faults, *(f"version {version} is not applied" for version in state.pending if plan.database)}
+        having = [part for part in parts.FILES if plan.database and plan.has(part)]
+        wrong |= {f"the tables of {part} are not this release's" for part in parts.pending(found, having)}
         if catalogue.present(found):
             wrong |= {*catalogue.findings(found), *catalogue.altered(found)}
         return wrong, set()

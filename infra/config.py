@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from infra.acme import Acme
+from infra.auth import Auth
 from infra.errors import MaiaError
 from infra.fields import Destination, HostName, PartName, PortNumber, Strict, Variable
 from infra.host import Host, ServerName
@@ -64,7 +65,9 @@ class Source(Strict):
 class Settings(Source):
     """What an owner may change about a part; image and archive are for parts that are not made here (Grafana)."""
 
-    enabled: Annotated[bool, Field(strict=True)] = True
+    enabled: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="Left out, every part is there but auth, which is there once this is true."
+    )
     memory: Annotated[int, Field(ge=16, strict=True)] | None = Field(default=None, description="Limit in MiB.")
     cpus: Annotated[float, Field(gt=0, le=256)] | None = None
 
@@ -195,6 +198,7 @@ class Config(Strict):
     subnet: IPv4Network = Field(default=IPv4Network("10.61.0.0/20"), description="A /20 that the zones share.")
     gateway: Gateway = Gateway()
     database: Database = Database()
+    auth: Auth | None = Field(default=None, description="How people sign in; needs maia:parts.auth.enabled.")
     backup: Backup = Backup()
     care: Care = Care()
     parts: dict[PartName, Settings] = Field(default={})

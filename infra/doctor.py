@@ -22,6 +22,7 @@ from infra import (
     releases,
     served,
 )
+from infra.catalog import auth
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.plan import ENVELOPE
@@ -97,10 +98,12 @@ def _stored(stack: Stack) -> Iterator[Finding]:
 def _aging(stack: Stack) -> Iterator[Finding]:
     """Secrets and certificates that have served long enough."""
     days = stack.config.care.secrets
-    fixed = {recovery.KEY, ENVELOPE, *authority.NAMES, *authority.OPTIONAL}
+    # Another key of API keys would end all of those: that is for the day on which one got lost.
+    fixed = {recovery.KEY, ENVELOPE, auth.API, auth.SEALING, *authority.NAMES, *authority.OPTIONAL}
     for name, age in ages.old(stack.site, stack.name, days).items() if days else ():
         if name in stack.plan.secrets and name not in fixed and not initialise.given(name):
-            yield f"the secret {name} is {age} days old", f"./maia secrets rotate {name} --stack {stack.name}"
+            verb = "auth keys rotate" if name == auth.SIGNING else f"secrets rotate {name}"
+            yield f"the secret {name} is {age} days old", f"./maia {verb} --stack {stack.name}"
     now = datetime.now(UTC)
     for part in (container.part for container in stack.plan.containers if container.certificate):
         path = stack.home.files(stack.name) / part / "secrets" / "tls.crt"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from infra import atomic, authority, credentials, ssh
-from infra.catalog import acme, backup
+from infra import atomic, authority, credentials, signing, ssh
+from infra.catalog import acme, auth, backup
 from infra.engine import Engine
 from infra.errors import MaiaError
 from infra.site import Site
@@ -15,7 +15,12 @@ from infra.stack import Stack
 
 def given(name: str) -> bool:
     """Whether somebody else makes the secret: it is never generated, nor rotated."""
-    return name == acme.BINDING or name.startswith(backup.GIVEN)
+    return name in (acme.BINDING, auth.SMTP) or name.startswith(backup.GIVEN)
+
+
+def made(name: str) -> str:
+    """A value for a secret that the stack lacks."""
+    return signing.first() if name == auth.SIGNING else credentials.generate()
 
 
 def make_site(site: Site) -> None:
@@ -57,7 +62,7 @@ def ensure(stack: Stack, engine: Engine, say: Callable[[str], None]) -> list[str
     if asked := [name for name in missing if given(name)]:
         name = min(asked)
         raise MaiaError("only you can have its value", where=f"secrets:{name}", mend=f"maia secrets set {name}")
-    values = {name: credentials.generate() for name in missing}
+    values = {name: made(name) for name in missing}
     if not known.issuperset(authority.NAMES):
         from infra.components import certificate
 

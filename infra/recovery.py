@@ -314,7 +314,8 @@ def where(stack: Stack) -> str:
 def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings for a stack next to the one they come from.
 
-    It has ports and networks of its own, no way out, no schedule, no servers, and no certificate from outside.
+    It has ports and networks of its own, no way out, no schedule, no servers, no certificate from outside, and sends no
+    mail: what waited to be sent when the point was made is the other one's to send.
     """
     taken = _subnets()
     free = next(
@@ -325,6 +326,8 @@ def beside(settings: Mapping[str, Any]) -> dict[str, Any]:
     gateway = dict(settings.get("gateway") or {}) | {"https": _free_port(), "http": None, "acme": None}
     backup = {"at": None, "drill": None}
     kept = {key: value for key, value in settings.items() if key not in ("egress", "hosts", "on")}
+    if accounts := kept.get("auth"):
+        kept["auth"] = {key: value for key, value in accounts.items() if key != "smtp"}
     return kept | {"subnet": free, "gateway": gateway, "backup": backup}
 
 

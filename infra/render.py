@@ -14,7 +14,7 @@ from typing import Any
 import bcrypt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from infra import credentials, dashboards
+from infra import credentials, dashboards, signing
 from infra.catalog.model import File
 from infra.errors import MaiaError
 from infra.plan import Container, Plan
@@ -51,6 +51,7 @@ def _environment() -> Environment:
     )
     environment.filters["sha256"] = lambda text: hashlib.sha256(text.encode()).hexdigest()
     environment.filters["password_hash"] = _password_hash
+    environment.filters["auth_keys"] = signing.document
     environment.filters["derived"] = credentials.derived
     environment.filters["ssh_key"] = credentials.ssh_key
     environment.filters["tagged"] = lambda secret, name, separator: credentials.tagged(name, secret, separator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from app.schema import catalogue, files, snapshot, standing
+from app.schema import catalogue, files, parts, snapshot, standing
 from app.schema.refused import Refused
 from app.schema.standing import Standing
 from infra import machine, place
@@ -24,11 +24,19 @@ from infra.site import Site
 Link = psycopg.Connection[tuple[Any, ...]]
 
 
-def bring(socket: str, say: Callable[[str], None]) -> tuple[str, ...]:
+def wanted(plan: Plan) -> tuple[str, ...]:
+    """The parts of the plan that have tables in the database."""
+    return tuple(part for part in parts.FILES if plan.database and plan.has(part))
+
+
+def bring(socket: str, say: Callable[[str], None], of: Collection[str] = ()) -> tuple[str, ...]:
     """Make the database where it is missing, and apply what is pending.
 
+    Args:
+        of: parts whose tables are to be there too.
+
     Returns:
-        The versions applied.
+        The versions applied, and the parts whose tables were made or brought further.
 
     Raises:
         MaiaError: it was refused, and why; nothing was changed.
@@ -40,7 +48,7 @@ def bring(socket: str, say: Callable[[str], None]) -> tuple[str, ...]:
         with administer(socket) as link:
             link.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
     with _told():
-        return migrate.migrate(partial(_connect, socket, DATABASE), say)
+        return migrate.migrate(partial(_connect, socket, DATABASE), say, wanted=of)
 
 
 def steps(plan: Plan, at: Place, home: Site) -> list[str]:
@@ -55,13 +63,19 @@ def steps(plan: Plan, at: Place, home: Site) -> list[str]:
     socket = place.postgres(at, folder)
     try:
         if not exists(socket):
-            return [f"the database {DATABASE} is made", *(f"version {version}" for version in files.versions())]
-        found = state(socket)
+            return [
+                f"the database {DATABASE} is made",
+                *(f"version {version}" for version in files.versions()),
+                *(f"tables of {part}" for part in wanted(plan)),
+            ]
+        with _opened(socket) as link:
+            found, faults = standing.look(link), parts.faults(link, wanted(plan))
+            lacking = parts.pending(link, wanted(plan))
     except psycopg.OperationalError:  # it is starting, or stopping
         return []
-    if found.faults:
-        raise _refusal("; ".join(found.faults))
-    return [f"version {version}" for version in found.pending]
+    if faults := (*found.faults, *faults):
+        raise _refusal("; ".join(faults))
+    return [*(f"version {version}" for version in found.pending), *(f"tables of {part}" for part in lacking)]
 
 
 def reembed(socket: str, url: str, model: str, say: Callable[[str], None]) -> dict[str, int]:
@@ -106,6 +120,12 @@ def applied(socket: str) -> dict[str, str] | None:
     return {version: digest for version, digest in found.items() if version in known}
 
 
+def applied_parts(socket: str) -> dict[str, str]:
+    """The parts whose tables the database has and this release knows, with the digest of what was run."""
+    with _connect(socket, DATABASE) as link:
+        return {part: sha256 for part, sha256 in parts.applied(link).items() if part in parts.FILES}
+
+
 def findings(socket: str) -> list[str]:
     """What breaks the schema's rules, and where the log of changes was altered."""
     with _opened(socket) as link:
@@ -131,7 +151,7 @@ def differences(socket: str, say: Callable[[str], None]) -> list[str]:
     with administer(socket) as link, _told():
         link.execute(sql.SQL("create database {}").format(sql.Identifier(side)))
         try:
-            migrate.migrate(partial(_connect, socket, side), say)
+            migrate.migrate(partial(_connect, socket, side), say, wanted=applied_parts(socket))
             with _connect(socket, side) as wanted:
                 lines = snapshot.take(wanted)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from app.schema import files, standing
+from app.schema import files, parts, standing
 from app.schema.refused import Refused
 
 Link = psycopg.Connection[Any]
@@ -24,36 +24,38 @@ LOCK = 0x4D414941
 """The advisory lock that whoever migrates holds: the letters MAIA."""
 PATIENCE = 30
 """Seconds to wait for it: the server takes up to ten to see that one who was killed is gone."""
-OWNER = "maia_owner"
 
 
-def migrate(connect: Connect, say: Callable[[str], None], patience: int = PATIENCE) -> tuple[str, ...]:
+def migrate(
+    connect: Connect, say: Callable[[str], None], patience: int = PATIENCE, wanted: Collection[str] = ()
+) -> tuple[str, ...]:
     """Apply what is pending. What a newer release has taken further is left as it is.
 
     Args:
         patience: seconds to wait for somebody else who is at it.
+        wanted: parts of the stack, whose tables are made too.
 
     Returns:
-        The versions applied.
+        The versions applied, and the parts whose tables were made or brought further.
 
     Raises:
         Refused: the database is not one this release can take further; nothing was changed.
     """
     with connect() as link, _locked(link, patience):
         before = standing.look(link)
-        if before.faults:
-            raise Refused("; ".join(before.faults))
+        if faults := (*before.faults, *parts.faults(link, wanted)):
+            raise Refused("; ".join(faults))
         if before.ahead:
             return ()
         say("roles and extensions")
         link.execute(files.BOOTSTRAP.read_bytes())
-        link.execute(f"set role {OWNER}".encode())
+        link.execute(f"set role {parts.OWNER}".encode())
         link.commit()
         for version in before.pending:
             say(f"version {version}")
             with _alembic(link) as config:
                 command.upgrade(config, version)
-        return before.pending
+        return (*before.pending, *parts.bring(link, wanted, say))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from infra.catalog import (
     acme,
     alertmanager,
+    auth,
     backup,
     blackbox_exporter,
     exit_proxy,
@@ -37,6 +38,7 @@ SERVICES: tuple[Service, ...] = (
     blackbox_exporter.SERVICE,
     grafana.SERVICE,
     status.SERVICE,
+    auth.SERVICE,
     gateway.SERVICE,
     acme.SERVICE,
 )

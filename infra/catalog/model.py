@@ -128,7 +128,7 @@ class Database:
     name: str
     extensions: tuple[str, ...] = ()
     member_of: tuple[str, ...] = ()
-    """Predefined roles (``pg_monitor``); then the part owns nothing in it."""
+    """Roles whose rights it has there (``pg_monitor``); then the part owns nothing in it."""
 
     @property
     def owner(self) -> bool:
@@ -227,6 +227,8 @@ class Service:
     capabilities: tuple[str, ...] = ()
     root: bool = False
     """Whether the entrypoint starts as root to drop to the image's user itself."""
+    optional: bool = False
+    """Whether it is there only where the owner enables it."""
     archive_only: bool = False
     """Whether the image comes from elsewhere by digest and may be absent (Grafana)."""
     user: str = ""

@@ -21,7 +21,7 @@ from infra.errors import MaiaError
 
 VERBS = (
     "up", "plan", "preview", "drift", "status", "logs", "restart", "check", "evidence", "doctor", "down", "destroy",
-    "backup", "backups", "restore", "drill", "upgrade", "rollback", "maintain", "db", "migrate",
+    "backup", "backups", "restore", "drill", "upgrade", "rollback", "maintain", "db", "migrate", "auth",
     "init", "host", "secrets", "images", "prune", "env", "support-bundle", "lab", "test",
 )  # fmt: skip
 

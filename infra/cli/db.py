@@ -71,7 +71,7 @@ def _migrate(stack: Stack, socket: str) -> int:
     from infra.progress import Progress
 
     with common.locked(stack, "db migrate"), Progress() as progress, progress.step("schema") as say:
-        applied = schema.bring(socket, say)
+        applied = schema.bring(socket, say, schema.wanted(stack.plan))
     print(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
     return 0
 

@@ -49,6 +49,12 @@ def run(args: argparse.Namespace) -> int:
     stack = common.started(args)
     if not stack.plan.has("postgres"):
         raise MaiaError("disabled", where="maia:parts.postgres", mend="enable it and run maia up")
+    if stack.plan.auth and args.action != "status":
+        raise MaiaError(
+            "a project brings accounts of its own, and the part auth keeps its accounts in the same tables",
+            where="migrate",
+            mend="move into a stack without maia:parts.auth.enabled",
+        )
     match args.action:
         case "plan":
             return _plan(stack, args)

@@ -67,13 +67,20 @@ def _show(args: argparse.Namespace) -> int:
 
 def _rotate(args: argparse.Namespace) -> int:
     from infra import authority, credentials, initialise, recovery
+    from infra.catalog import auth
     from infra.plan import ENVELOPE
     from infra.progress import Progress
 
     stack = common.started(args)
     if initialise.given(args.name):
         raise MaiaError("not made here", where=f"secrets:{args.name}", mend=f"maia secrets set {args.name}")
-    fixed = {recovery.KEY: "opens every point there is", ENVELOPE: "opens what services encrypted in the database"}
+    if args.name == auth.SIGNING:
+        raise MaiaError("is a list of keys", where=f"secrets:{args.name}", mend="maia auth keys rotate")
+    fixed = {
+        recovery.KEY: "opens every point there is",
+        ENVELOPE: "opens what services encrypted in the database",
+        auth.SEALING: "opens the second factors of everybody",
+    }
     if args.name in fixed:
         raise MaiaError(
             f"{fixed[args.name]} and cannot be rotated",
@@ -98,7 +105,7 @@ def _rotate(args: argparse.Namespace) -> int:
 
 def _set(args: argparse.Namespace) -> int:
     from infra import initialise
-    from infra.catalog import acme
+    from infra.catalog import acme, auth
     from infra.progress import Progress
 
     stack = common.selected(args)
@@ -106,7 +113,10 @@ def _set(args: argparse.Namespace) -> int:
     value = (getpass.getpass(f"{args.name}: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
     if args.name == acme.BINDING and not re.fullmatch(r"[A-Za-z0-9_-]{20,}=*", value):
         raise MaiaError("no key in base64url", where=f"secrets:{args.name}", mend="copy it as the directory shows it")
-    if not re.fullmatch(r"[A-Za-z0-9/+=._-]{8,}", value):
+    if args.name == auth.SMTP:
+        if not value:
+            raise MaiaError("no password", where=f"secrets:{args.name}", mend="give it on standard input")
+    elif not re.fullmatch(r"[A-Za-z0-9/+=._-]{8,}", value):
         raise MaiaError("no secret key of S3", where=f"secrets:{args.name}", mend="copy it as the service shows it")
     with common.locked(stack, "secrets set"), Progress() as progress, progress.step("engine") as say:
         engine = common.engine(stack, say)

@@ -12,6 +12,7 @@ import pulumi
 import pulumi_docker as docker
 
 from infra import authority, credentials, schema
+from infra.catalog import auth
 from infra.components.cache import RedisUser
 from infra.components.database import Login, Role
 from infra.components.files import Files, Folder
@@ -58,7 +59,8 @@ def _refuse_weak(secrets: Mapping[str, str]) -> None:
     """An owner may set a secret by hand; what is easy to guess stops the program before anything is declared."""
     try:
         for name, value in secrets.items():
-            if name not in (*authority.NAMES, authority.NEXT):
+            # The password of a mail server's account is chosen there.
+            if name not in (*authority.NAMES, authority.NEXT, auth.SMTP):
                 credentials.refuse_weak(name, value)
     except MaiaError as error:
         raise pulumi.RunError(str(error)) from None
@@ -113,19 +115,22 @@ class _Appliance:
             opts=pulumi.ResourceOptions(),
         )
         self.parts: dict[str, Part] = {}
+        self.schema: Schema | None = None
         graph = {container.part: container.after for container in plan.containers}
         for name in TopologicalSorter(graph).static_order():
             container = plan.container(name)
             needs = [*self.ground, *(self.parts[other].started for other in container.after), *self._provide(name)]
             self.parts[name] = Part(self.context, container, needs)
-        if plan.database:
-            Schema(
-                "schema",
-                socket=self._socket("postgres"),
-                database=plan.database,
-                at=at,
-                opts=self._options("postgres"),
-            )
+            if name == "postgres" and plan.database:
+                # Now: who has tables there is let in when they are made.
+                self.schema = Schema(
+                    "schema",
+                    socket=self._socket("postgres"),
+                    database=plan.database,
+                    of=schema.wanted(plan),
+                    at=at,
+                    opts=self._options("postgres"),
+                )
 
     def _elsewhere(self, at: There, host: Host | None) -> docker.Provider:
         """What a stack on a server has beside its parts: that server's Docker, and a folder there of its own."""
@@ -196,6 +201,8 @@ class _Appliance:
         made: list[pulumi.Resource] = []
         for need in (role for role in self.plan.roles if role.part == part):
             options = self._options("postgres")
+            if self.schema and need.database.name == self.plan.database:
+                options = pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[self.schema]))
             role = Role(
                 f"{part}-role",
                 socket=self._socket("postgres"),

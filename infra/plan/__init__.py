@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra import catalog, target
-from infra.catalog import acme, backup
+from infra.auth import Auth as Accounts
+from infra.catalog import acme, auth, backup
 from infra.catalog.app import as_service
 from infra.catalog.model import Endpoint, Probe, Route, Service
 from infra.config import Config
@@ -23,6 +24,7 @@ from infra.plan.model import (
     EVIDENCE,
     Absent,
     Acme,
+    Auth,
     BackupPolicy,
     Container,
     Copy,
@@ -38,6 +40,7 @@ from infra.plan.model import (
     ProbeTarget,
     RedisUser,
     Role,
+    Smtp,
     StoreUser,
     Target,
 )
@@ -50,6 +53,7 @@ __all__ = [
     "EXIT_PROXY",
     "Absent",
     "Acme",
+    "Auth",
     "BackupPolicy",
     "Container",
     "Copy",
@@ -65,6 +69,7 @@ __all__ = [
     "ProbeTarget",
     "RedisUser",
     "Role",
+    "Smtp",
     "StoreUser",
     "Target",
     "build",
@@ -114,7 +119,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
     return Plan(
         stack=stack,
         running=config.running,
-        origin=f"https://{config.gateway.names[0]}:{config.gateway.https}".removesuffix(":443"),
+        origin=_origin(config),
         names=tuple(config.gateway.names),
         networks=zones,
         containers=containers,
@@ -128,6 +133,7 @@ def build(stack: str, config: Config, machine: Machine, images: Mapping[str, Ima
         hosts=hosts,
         on=config.on or "",
         acme=_acme(config),
+        auth=_auth(config) if auth.SERVICE.name in by_name else None,
         absent=absent,
         database=DATABASE if config.database.enabled and "postgres" in by_name else "",
         reserve=config.care.reserve,
@@ -151,7 +157,7 @@ def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Serv
     present, absent = [], []
     for service in catalog.SERVICES:
         settings = config.parts.get(service.name)
-        if settings and not settings.enabled:
+        if settings and settings.enabled is False:
             absent.append(
                 Absent(part=service.name, reason=f"disabled by maia:parts.{service.name}.enabled", disabled=True)
             )
@@ -160,17 +166,27 @@ def _services(config: Config, images: Mapping[str, ImageRef]) -> tuple[list[Serv
                 f"its official image is not to be had here until maia:parts.{service.name} names an archive or image"
             )
             absent.append(Absent(part=service.name, reason=reason, disabled=False))
-        elif service is not acme.SERVICE or config.gateway.acme:
+        elif _asked(service, config):
             present.append(_fitted(service, config))
     for name, app in sorted(config.apps.items()):
         present.append(as_service(name, app))
     return present, tuple(absent)
 
 
+def _asked(service: Service, config: Config) -> bool:
+    """Whether a part is to be there that nobody disabled."""
+    if service is acme.SERVICE:
+        return config.gateway.acme is not None
+    settings = config.parts.get(service.name)
+    return not service.optional or bool(settings and settings.enabled)
+
+
 def _fitted(service: Service, config: Config) -> Service:
     """The part as it is where something outside was asked for."""
     if service is backup.SERVICE:
         return backup.keeper(config.backup.copies)
+    if service is auth.SERVICE:
+        return auth.service(config.auth or Accounts())
     if not (asked := config.gateway.acme):
         return service
     match service.name:
@@ -187,6 +203,38 @@ def _acme(config: Config) -> Acme | None:
     if not (asked := config.gateway.acme):
         return None
     return Acme(directory=asked.directory, email=asked.email or "", key_id=asked.key_id or "", roots=asked.roots or "")
+
+
+def _origin(config: Config) -> str:
+    """The canonical URL of the gateway."""
+    return f"https://{config.gateway.names[0]}:{config.gateway.https}".removesuffix(":443")
+
+
+def _auth(config: Config) -> Auth:
+    asked = config.auth or Accounts()
+    smtp = asked.smtp
+    return Auth(
+        site_url=asked.site_url or _origin(config),
+        redirects=tuple(asked.redirects),
+        origins=tuple(asked.origins),
+        name=asked.name,
+        signup=asked.signup,
+        anonymous=asked.anonymous,
+        autoconfirm=asked.autoconfirm,
+        access_seconds=asked.access_seconds,
+        idle_seconds=asked.idle_seconds,
+        absolute_seconds=asked.absolute_seconds,
+        reuse_seconds=asked.reuse_seconds,
+        link_seconds=asked.link_seconds,
+        reauthenticate_seconds=asked.reauthenticate_seconds,
+        bcrypt_cost=asked.bcrypt_cost,
+        password_single=asked.password_single,
+        password_second=asked.password_second,
+        limits=dict(sorted(asked.limits.items())),
+        smtp=Smtp(host=smtp.host, port=smtp.port, tls=smtp.tls, sender=smtp.sender, user=smtp.user or "")
+        if smtp
+        else None,
+    )
 
 
 def _backup(config: Config) -> BackupPolicy:

@@ -217,6 +217,44 @@ class Acme:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Smtp:
+    """Who takes the mail of the part auth."""
+
+    host: str
+    port: int
+    tls: str
+    sender: str
+    user: str
+    """Empty: nobody logs in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auth:
+    """How people sign up and sign in; what is not said here is the service's own."""
+
+    site_url: str
+    redirects: tuple[str, ...]
+    origins: tuple[str, ...]
+    name: str
+    """What mails call it."""
+    signup: bool
+    anonymous: bool
+    autoconfirm: bool
+    access_seconds: int
+    idle_seconds: int
+    absolute_seconds: int
+    reuse_seconds: int
+    link_seconds: int
+    reauthenticate_seconds: int
+    bcrypt_cost: int
+    password_single: int
+    password_second: int
+    limits: dict[str, tuple[int, int]]
+    """Those that the owner set."""
+    smtp: Smtp | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Copy:
     """A place away from this machine that holds the archive too."""
 
@@ -300,6 +338,8 @@ class Plan:
     """The server that the containers run on; empty: this machine."""
     acme: Acme | None
     """Absent: the gateway serves the internal CA's certificate."""
+    auth: Auth | None
+    """Absent with the part."""
     absent: tuple[Absent, ...]
     database: str
     """The database of MAIA's data; empty: there is none."""

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 
-from infra.catalog import acme, backup
+from infra.catalog import acme, auth, backup
 from infra.catalog.model import Endpoint, Service, Zone
 from infra.config import Config
 from infra.fields import Destination
@@ -69,9 +69,11 @@ def grants(config: Config, services: list[Service], slots: Mapping[str, int]) ->
 
 
 def _places(config: Config, part: str) -> Iterable[Destination]:
-    """What the owner has opened for the part; the directory of certificates and the copies, by having named them."""
+    """What the owner has opened for the part; directory of certificates, copies, mail server, by having named them."""
     if config.gateway.acme and part == acme.SERVICE.name:
         yield config.gateway.acme.endpoint
     if part == backup.SERVICE.name:
         yield from (copy.place.destination for copy in config.backup.copies.values())
+    if config.auth and config.auth.smtp and part == auth.SERVICE.name:
+        yield config.auth.smtp.endpoint
     yield from config.egress.get(part, ())

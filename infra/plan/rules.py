@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra import catalog
-from infra.catalog import acme
+from infra.catalog import acme, auth
 from infra.catalog.model import Service
 from infra.config import Config, nearest
 from infra.errors import MaiaError
@@ -17,7 +17,7 @@ RESERVED = frozenset(
     {
         *("admin", "default", "health", "administrators", "root"),
         *("none", "public", "template0", "template1"),
-        *("maia", "maia-owner", "maia-auditor", "anon", "authenticated", "service-role"),
+        *("maia", "maia-owner", "maia-auditor", "maia-auth", "anon", "authenticated", "service-role"),
         *("consoleadmin", "diagnostics", "readonly", "readwrite", "writeonly"),
     }
 )
@@ -45,6 +45,7 @@ def check_names(config: Config, services: Mapping[str, Service]) -> None:
         raise MaiaError(
             "maia:gateway.acme needs it", where="maia:parts.acme.enabled", mend="enable it, or remove maia:gateway.acme"
         )
+    check_auth(config, services)
     for name in config.egress:
         if name not in services:
             raise MaiaError("unknown part", where=f"maia:egress.{name}", mend=nearest(name, services))
@@ -56,6 +57,22 @@ def check_names(config: Config, services: Mapping[str, Service]) -> None:
                     where=f"maia:parts.{other}.enabled",
                     mend=f"enable {other}, or disable {service.name} too",
                 )
+
+
+def check_auth(config: Config, services: Mapping[str, Service]) -> None:
+    """What was said of it must reach it, and its tables must have a place."""
+    name = auth.SERVICE.name
+    told = config.parts.get(name)
+    if config.auth and (told is None or told.enabled is None):
+        raise MaiaError(
+            "maia:auth needs it", where=f"maia:parts.{name}.enabled", mend="set it to true, or remove maia:auth"
+        )
+    if name in services and not config.database.enabled:
+        raise MaiaError(
+            f"{name} keeps its tables there",
+            where="maia:database.enabled",
+            mend=f"enable it, or disable {name} too",
+        )
 
 
 def check_ports(config: Config) -> None:

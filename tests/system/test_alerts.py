@@ -87,6 +87,15 @@ def test_the_alerts_on_a_copy_fire_on_their_faults(folder: Path) -> None:
     assert "SUCCESS" in run("prometheus", folder, "promtool", "test", "rules", "alerts.test.yml")
 
 
+def test_the_alerts_on_accounts_fire_on_their_faults(folder: Path) -> None:
+    having = build("local", parse("local", {"maia:parts": {"auth": {"enabled": True}}}), MACHINE, images())
+    prometheus = having.container("prometheus")
+    file = next(file for file in prometheus.files if file.path.endswith("/alerts.yml"))
+    (folder / "alerts.rules.yml").write_text(render(file, having, prometheus))
+    shutil.copy(PLAYED.with_name("alerts-auth.yml"), folder / "alerts.test.yml")
+    assert "SUCCESS" in run("prometheus", folder, "promtool", "test", "rules", "alerts.test.yml")
+
+
 def test_playing_the_alerts_notices_a_rule_that_never_fires(folder: Path) -> None:
     rules = (folder / "alerts.yml").read_text()
     (folder / "alerts.rules.yml").write_text(rules.replace("expr: redis_up == 0", "expr: redis_up == 2"))

@@ -122,6 +122,14 @@ def test_every_alert_on_a_copy_is_played_too(planned: Callable[..., Plan]) -> No
     assert {test["name"].split(",")[0] for test in played[1:]} == names
 
 
+def test_every_alert_on_accounts_is_played_too(planned: Callable[..., Plan]) -> None:
+    ordinary, more = rules(planned()), rules(planned({"parts": {"auth": {"enabled": True}}}))
+    played = yaml.safe_load(PLAYED.with_name("alerts-auth.yml").read_text())["tests"]
+    names = {rule["alert"] for rule in more if rule not in ordinary} - {"TargetMissing"}
+    assert {test["name"].split(",")[0] for test in played[1:]} == names
+    assert len(names) == 5
+
+
 def test_the_healthy_appliance_that_is_played_has_a_series_for_every_rule(planned: Callable[..., Plan]) -> None:
     healthy = yaml.safe_load(PLAYED.read_text())["tests"][0]
     given = {series["series"].partition("{")[0] for series in healthy["input_series"]}

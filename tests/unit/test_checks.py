@@ -38,6 +38,7 @@ APP = {
     "wire": {"DATABASE_URL": "database-url"},
 }
 AWAY = {"copies": {"offsite": {"s3": {"endpoint": "https://s3.example.org", "bucket": "points", "key_id": "k"}}}}
+ACCOUNTS = {"auth": {"enabled": True}}
 CERTIFIED = {"names": ["maia.example.org"], "acme": {"directory": "https://acme.example.org/directory"}}
 SERVERS = {"web": {"address": "192.0.2.1"}}
 MODULES = [path.stem for path in sorted(evidence.HERE.glob("test_*.py"))]
@@ -61,7 +62,8 @@ def test_every_check_has_a_name_of_its_own(planned: Planned) -> None:
 
 
 def test_every_check_speaks_to_a_control_and_every_mapping_to_a_check(planned: Planned) -> None:
-    plan = planned({"apps": {"notes": APP}, "gateway": CERTIFIED, "backup": AWAY, "hosts": SERVERS})
+    asked = {"apps": {"notes": APP}, "gateway": CERTIFIED, "backup": AWAY, "hosts": SERVERS, "parts": ACCOUNTS}
+    plan = planned(asked)
     keys = {f"{subject}.{case.rule}" for subject, case in every_case(plan)}
     assert keys == {key for key in baselines.by_check() if not key.startswith("grafana.")}
 
@@ -73,7 +75,7 @@ def test_every_control_has_a_check_or_says_who_looks_what_is_to_come_or_why_not(
 
 
 def test_every_rule_has_a_mutation_or_a_reason_for_having_none(planned: Planned) -> None:
-    outside = planned({"gateway": CERTIFIED, "backup": AWAY})  # servers: test_host_checks.py
+    outside = planned({"gateway": CERTIFIED, "backup": AWAY, "parts": ACCOUNTS})  # servers: test_host_checks.py
     plans = (planned({"apps": {"notes": APP}, "gateway": {"http": 8080}}), outside)
     red_once = set().union(*(expected for expected, _ in MUTATIONS.values()))
     rules = {

@@ -217,15 +217,21 @@ def test_the_command_verifies_with_a_public_key_where_no_stack_is(
 SERVED: dict[str, Any] = {"hosts": {"one": {"address": "192.0.2.10"}}, "on": "one"}
 
 
-def test_a_stack_beside_has_no_schedule_and_no_certificate_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_beside_has_no_schedule_no_certificate_from_outside_and_sends_no_mail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(recovery, "_subnets", lambda: {"10.70.0.0/24"})  # Docker's, and there may be none here
     asked = {"names": ["maia.example.org"], "acme": {"directory": "https://acme.example.org/directory"}}
+    accounts = {"signup": False, "smtp": {"host": "smtp.example.org", "sender": "no-reply@example.org"}}
     given = {"gateway": asked, "egress": {"exit": []}, "backup": {"folder": "/mnt", "drill": 7}} | SERVED
+    given |= {"parts": {"auth": {"enabled": True}}, "auth": accounts}
     found = recovery.beside(given)
     parsed = config.parse("look", {f"maia:{key}": value for key, value in found.items()})
     assert (parsed.backup.at, parsed.backup.drill, parsed.backup.folder) == (None, None, None)
     assert parsed.gateway.acme is None
     assert parsed.egress == {}
+    assert parsed.auth and (parsed.auth.signup, parsed.auth.smtp) == (False, None), "mail is sent by one of them"
+    assert accounts["smtp"], "what was given is as it was"
     assert str(parsed.subnet) == "10.71.0.0/20"
     assert (parsed.on, parsed.hosts) == (None, {}), "a server is one stack's"
 

@@ -7,6 +7,7 @@ begin
     for wanted in select * from (values
         ('maia_owner', 'nologin noinherit', 'owns the schema maia; nobody logs in as it'),
         ('maia_auditor', 'nologin noinherit', 'what it is granted, pgaudit logs; nobody is it'),
+        ('maia_auth', 'nologin noinherit', 'keeps accounts and sessions, in tables that it does not own'),
         ('anon', 'nologin noinherit', 'requests without a token'),
         ('authenticated', 'nologin noinherit', 'requests of somebody who signed in'),
         ('service_role', 'nologin noinherit bypassrls', 'requests with the service key; what it writes is logged')
@@ -58,4 +59,10 @@ create table if not exists maia_meta.applied_files (
     primary key (version, file)
 );
 comment on table maia_meta.applied_files is 'Each file of a version as it was when it was applied; a changed one is refused.';
+create table if not exists maia_meta.applied_parts (
+    part text primary key,
+    sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
+    applied_at timestamptz not null default now()
+);
+comment on table maia_meta.applied_parts is 'The tables of each part that is not in every stack: its file as it was when it was last run.';
 reset role;
