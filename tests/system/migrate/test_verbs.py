@@ -26,7 +26,7 @@ def maia(
 ) -> Callable[..., int]:
     """The verb on a stack that is no more than this Postgres and a site folder."""
     part = SimpleNamespace(image_id=image, mounts=())
-    plan = SimpleNamespace(has=lambda name: True, container=lambda name: part, database="maia")
+    plan = SimpleNamespace(has=lambda name: True, container=lambda name: part, database="maia", auth=None)
     stack = SimpleNamespace(
         name="moving", site=Site(tmp_path / "site"), plan=plan, postgres=appliance.socket, place=HERE
     )
