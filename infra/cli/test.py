@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 LAYERS = ("unit", "app", "system", "security", "chaos")
-BARE = ("unit", "app")
+BARE = ("unit",)
 """Layers that need nothing of the machine."""
 SHARED = ("all", "system")
 """Runs that are long enough for two workers: most of what they do is waiting for a stack."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -18,15 +17,16 @@ from tests.app.auth.service import (
     sign_in,
 )
 
+SOMEBODY = "00000000-0000-4000-8000-000000000001"
 DOORS = [
     ("GET", "/admin/users"),
     ("POST", "/admin/users"),
-    ("GET", f"/admin/users/{uuid4()}"),
-    ("PUT", f"/admin/users/{uuid4()}"),
-    ("DELETE", f"/admin/users/{uuid4()}"),
-    ("GET", f"/admin/users/{uuid4()}/factors"),
-    ("DELETE", f"/admin/users/{uuid4()}/factors/{uuid4()}"),
-    ("POST", f"/admin/users/{uuid4()}/unlock"),
+    ("GET", f"/admin/users/{SOMEBODY}"),
+    ("PUT", f"/admin/users/{SOMEBODY}"),
+    ("DELETE", f"/admin/users/{SOMEBODY}"),
+    ("GET", f"/admin/users/{SOMEBODY}/factors"),
+    ("DELETE", f"/admin/users/{SOMEBODY}/factors/{SOMEBODY}"),
+    ("POST", f"/admin/users/{SOMEBODY}/unlock"),
     ("POST", "/invite"),
     ("POST", "/admin/generate_link"),
 ]

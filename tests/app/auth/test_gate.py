@@ -55,11 +55,11 @@ BODIES: list[Any] = [
     {"refresh_token": "x" * 5000, "auth_code": "y" * 5000, "code_verifier": "z" * 5000},
     {"refresh_token": "'; drop table auth.users; --", "auth_code": "%s", "code_verifier": "%(x)s"},
     {"type": "signup", "token_hash": "pkce_", "email": ""},
-    {"type": "\u202e", "email": address(), "token": "000000"},
+    {"type": "\u202e", "email": "ada@example.org", "token": "000000"},
     {"factor_type": "totp", "friendly_name": "n" * 101},
     {"challenge_id": "not one", "code": "١٢٣٤٥٦"},
-    {"code_challenge": "x", "code_challenge_method": "s256", "email": address(), "password": PASSWORD},
-    {"code_challenge": "x" * 43, "code_challenge_method": "md5", "email": address(), "password": PASSWORD},
+    {"code_challenge": "x", "code_challenge_method": "s256", "email": "ada@example.org", "password": PASSWORD},
+    {"code_challenge": "x" * 43, "code_challenge_method": "md5", "email": "ada@example.org", "password": PASSWORD},
 ]
 
 
