@@ -43,7 +43,7 @@ def test_a_rule_that_is_broken_is_named(link: Link, rule: str) -> None:
 
 
 def test_the_check_of_a_running_appliance_finds_a_broken_rule(postgres: Server) -> None:
-    plan: Any = SimpleNamespace(database=DATABASE)
+    plan: Any = SimpleNamespace(database=DATABASE, has=lambda part: False)
     with postgres.connect(DATABASE, autocommit=True) as link:
         for rule in (checked.superusers, checked.schema):
             observed, expected = rule(link, plan)
