@@ -6,6 +6,7 @@ import statistics
 import time
 import unicodedata
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 import httpx
@@ -250,6 +251,21 @@ def test_of_two_sign_ups_with_one_address_neither_is_believed(service: Service) 
     if service.sign_in(email, OWNER).status_code != 200:
         assert service.send("PUT", "/user", token=session.access, json={"password": OWNER}).status_code == 200
         assert service.sign_in(email, OWNER).status_code == 200
+
+
+def test_mails_that_are_asked_for_at_once_do_not_wait_for_each_other(service: Service) -> None:
+    """Whatever asks for a mail of one account takes what it changes in the same order."""
+    email = address()
+    service.sign_up(email)
+    asked: list[Callable[[], httpx.Response]] = [
+        lambda: service.sign_up(email),
+        lambda: service.post("/otp", {"email": email}),
+        lambda: service.post("/recover", {"email": email}),
+        lambda: service.post("/resend", {"email": email, "type": "signup"}),
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: asked[number % len(asked)](), range(48)))
+    assert {answer.status_code for answer in answers} == {200}
 
 
 def test_who_signs_up_twice_has_one_password(service: Service) -> None:
