@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from app.auth.later import Later
 from tests.app.auth.service import (
     ISSUER,
     PASSWORD,
@@ -149,6 +152,30 @@ def test_asking_for_a_mail_tells_nothing_of_who_has_an_account(mailing: Running,
     known = mailing.ask("POST", path, json={**told, "email": ada.email})
     unknown = mailing.ask("POST", path, json={**told, "email": address("nobody")})
     assert good(known) == good(unknown) == {}
+
+
+class Recorded(Later):
+    """Takes work and does not do it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+
+    def begin(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.taken += 1
+
+
+@pytest.mark.parametrize("path", ["/recover", "/otp", "/resend"])
+def test_the_answer_does_not_wait_for_the_mail(mailing: Running, path: str) -> None:
+    for email in (confirmed(mailing).email, address("nobody")):
+        before, kept, later = len(mailing.mails(email)), mailing.state["service"], Recorded()
+        mailing.state["service"] = dataclasses.replace(kept, later=later)
+        try:
+            good(mailing.ask("POST", path, json={"email": email, "type": "signup"}))
+        finally:
+            mailing.state["service"] = kept
+        assert later.taken == 1
+        assert len(mailing.mails(email)) == before
 
 
 def test_a_lost_password_is_replaced(mailing: Running) -> None:
