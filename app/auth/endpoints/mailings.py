@@ -51,6 +51,7 @@ async def send(
         kind: ``signup``, ``magiclink``, ``recovery``, ``invite`` or ``reauthentication``.
         challenge: of a sign-in by PKCE.
     """
+    await onetime.hold(link, user["id"])
     token, letter, column = _KINDS[kind]
     flow = await flows.begin(link, user["id"], challenge, "otp")
     issued = await onetime.issue(link, service.keys, user["id"], token, to, service.policy.link_seconds, flow)
@@ -147,6 +148,7 @@ async def send_change(
     service: Service, link: Connection, user: Row, new: str, redirect: str, challenge: tuple[str, str] | None = None
 ) -> None:
     """Mails to the former and to the new address; both have to agree."""
+    await onetime.hold(link, user["id"])
     flow = await flows.begin(link, user["id"], challenge, "email_change")
     ends = [(onetime.CHANGE_NEW, new)]
     if user["email"]:

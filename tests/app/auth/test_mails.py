@@ -154,6 +154,26 @@ def test_asking_for_a_mail_tells_nothing_of_who_has_an_account(mailing: Running,
     assert good(known) == good(unknown) == {}
 
 
+def test_mails_of_one_account_that_are_asked_for_and_used_at_once_do_not_wait_for_each_other(mailing: Running) -> None:
+    for _ in range(3):
+        email = address()
+        good(sign_up(mailing, email))
+        mail = mailing.mails(email)[-1]
+        token = parse_qs(urlsplit(mail["link"]).query)["token"][0]
+        asked: list[tuple[str, str, dict[str, Any]]] = []
+        for number in range(6):
+            asked += [
+                ("POST", "/signup", {"json": {"email": email, "password": f"{PASSWORD} {number}"}}),
+                ("POST", "/otp", {"json": {"email": email}}),
+                ("POST", "/recover", {"json": {"email": email}}),
+                ("POST", "/resend", {"json": {"email": email, "type": "signup"}}),
+                ("POST", "/verify", {"json": {"token_hash": token, "type": "signup"}}),
+                ("POST", "/verify", {"json": {"email": email, "token": mail["code"], "type": "email"}}),
+            ]
+        answers = mailing.ask_all(*asked)
+        assert {answer.status_code for answer in answers} <= {200, 403}
+
+
 class Recorded(Later):
     """Takes work and does not do it."""
 
