@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +30,8 @@ from tests.app.auth.service import (
     sign_in,
     sign_up,
 )
+from tests.postgres import DATABASE
+from tests.system.mutations import until
 
 FORGED = {"host": "evil.example", "x-forwarded-host": "evil.example", "x-forwarded-proto": "http"}
 
@@ -154,24 +157,28 @@ def test_asking_for_a_mail_tells_nothing_of_who_has_an_account(mailing: Running,
     assert good(known) == good(unknown) == {}
 
 
-def test_mails_of_one_account_that_are_asked_for_and_used_at_once_do_not_wait_for_each_other(mailing: Running) -> None:
-    for _ in range(3):
-        email = address()
-        good(sign_up(mailing, email))
-        mail = mailing.mails(email)[-1]
-        token = parse_qs(urlsplit(mail["link"]).query)["token"][0]
-        asked: list[tuple[str, str, dict[str, Any]]] = []
-        for number in range(6):
-            asked += [
-                ("POST", "/signup", {"json": {"email": email, "password": f"{PASSWORD} {number}"}}),
-                ("POST", "/otp", {"json": {"email": email}}),
-                ("POST", "/recover", {"json": {"email": email}}),
-                ("POST", "/resend", {"json": {"email": email, "type": "signup"}}),
-                ("POST", "/verify", {"json": {"token_hash": token, "type": "signup"}}),
-                ("POST", "/verify", {"json": {"email": email, "token": mail["code"], "type": "email"}}),
-            ]
-        answers = mailing.ask_all(*asked)
-        assert {answer.status_code for answer in answers} <= {200, 403}
+@pytest.mark.parametrize("path", ["/otp", "/recover", "/resend", "/signup", "/verify by link", "/verify by code"])
+def test_the_account_is_locked_before_its_tokens(place: Place, mailing: Running, path: str) -> None:
+    email = address()
+    good(sign_up(mailing, email))
+    good(mailing.ask("POST", "/recover", json={"email": email}))
+    mail = mailing.mails(email)[-1]
+    link = {"token_hash": parse_qs(urlsplit(mail["link"]).query)["token"][0], "type": "recovery"}
+    code = {"token": mail["code"], "email": email, "type": "recovery"}
+    told = {"/verify by link": link, "/verify by code": code}.get(path, {"email": email, "type": "signup"})
+    told = {"password": PASSWORD, **told} if path == "/signup" else told
+    waits = "select from pg_stat_activity where usename = 'auth_test' and wait_event_type = 'Lock'"
+    with place.postgres.connect(DATABASE) as other, ThreadPoolExecutor(1) as person:
+        other.execute("set local lock_timeout = '2s'")
+        other.execute("select from auth.users where email = %s for update", [email])
+        answer = person.submit(mailing.ask, "POST", path.split()[0], json=told)
+        until(lambda: bool(place.rows(waits)), "it waits for the account", patience=10)
+        touched = other.execute(
+            "update auth.one_time_tokens set updated_at = updated_at where relates_to = %s", [email]
+        ).rowcount
+        other.commit()
+        assert touched >= 2
+        assert answer.result(20).status_code == 200
 
 
 class Recorded(Later):
