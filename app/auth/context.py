@@ -11,6 +11,7 @@ from starlette.requests import Request
 from app.auth.database import Database
 from app.auth.errors import Refused
 from app.auth.keys import Keys
+from app.auth.later import Later
 from app.auth.limits import Limits
 from app.auth.passwords import Hasher
 from app.auth.settings import Policy
@@ -30,6 +31,7 @@ class Service:
     database: Database
     hasher: Hasher
     limits: Limits
+    later: Later
 
 
 @dataclass(frozen=True, kw_only=True)

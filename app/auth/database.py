@@ -35,12 +35,12 @@ class Database:
             size: connections at most.
         """
         self._credential = credential
+        self._size = size
         self._pool = AsyncConnectionPool(
             self._url,
             connection_class=AsyncConnection[DictRow],
             kwargs={"row_factory": dict_row, "autocommit": True, "connect_timeout": 5, "application_name": "auth"},
             configure=_configure,
-            check=_check,
             min_size=2,
             max_size=size,
             max_waiting=WAITING,
@@ -65,11 +65,34 @@ class Database:
         Raises:
             Refused: there is none to be had in time.
         """
+        link = await self._lent()
         try:
-            async with self._pool.connection() as link:
+            async with link:
                 yield link
-        except (PoolTimeout, TooManyRequests):
-            raise busy() from None
+        finally:
+            await self._pool.putconn(link)
+
+    async def _lent(self) -> Connection:
+        """A connection that is there.
+
+        Those that the server ended while they were idle, as when the login is exchanged for another, are left behind
+        at once: the pool's own check would pause for seconds between them.
+        """
+        for _ in range(self._size + 1):
+            try:
+                link = await self._pool.getconn()
+            except (PoolTimeout, TooManyRequests):
+                break
+            alive = False
+            try:
+                alive = await _alive(link)
+            finally:
+                if not alive:
+                    await link.close()
+                    await self._pool.putconn(link)
+            if alive:
+                return link
+        raise busy()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -105,17 +128,16 @@ async def _configure(link: Connection) -> None:
     await link.execute("set idle_in_transaction_session_timeout = '15s'")
 
 
-async def _check(link: Connection) -> None:
-    """Before a connection is lent: where something came in while it was idle, it may have been ended by the server, as
-    when its login is exchanged for another one. Costs no question where nothing came.
-
-    Raises:
-        psycopg.OperationalError: it was; the pool takes another one.
-    """
+async def _alive(link: Connection) -> bool:
+    """Whether a connection is still there; it is asked only where something came in while it was idle."""
     look = select.poll()
-    look.register(link.fileno(), select.POLLIN)
-    if look.poll(0):
-        await AsyncConnectionPool.check_connection(link)
+    try:
+        look.register(link.fileno(), select.POLLIN)
+        if look.poll(0):
+            await AsyncConnectionPool.check_connection(link)
+    except psycopg.Error:
+        return False
+    return True
 
 
 Unavailable = (psycopg.OperationalError, psycopg.InterfaceError)

@@ -18,6 +18,7 @@ from app.auth.context import Service
 from app.auth.database import Database
 from app.auth.endpoints import absent, admin, factors, links, mailings, public, recovery, signup, token, user, verify
 from app.auth.gate import Gate, unrouted
+from app.auth.later import Later
 from app.auth.limits import Limits
 from app.auth.outbox import Sender
 from app.auth.passwords import Hasher
@@ -48,6 +49,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
         database=database,
         hasher=hasher,
         limits=limits,
+        later=Later(),
     )
     await database.open()
     tasks = [asyncio.create_task(keep_tidy(database, policy))]
@@ -56,6 +58,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
     try:
         yield State(service=made, proxies=tuple(ipaddress.ip_network(one) for one in policy.proxies))
     finally:
+        await made.later.finish()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -38,6 +38,9 @@ on conflict (user_id, token_type) do update set id = excluded.id, token_hash = e
     flow_id = excluded.flow_id, attempts = 0, created_at = excluded.created_at, updated_at = excluded.updated_at
 """
 
+# Whoever changes an account and its tokens locks the account first, so that no two wait for each other.
+_HOLD = "select from auth.users where id = any (%(users)s) order by id for no key update"
+
 _TAKE = """
 delete from auth.one_time_tokens
 where token_hash = %(hash)s and token_type::text = any (%(kinds)s) and expires_at > now() returning *
@@ -58,6 +61,11 @@ class Issued:
     code: str
 
 
+async def hold(link: Connection, *users: UUID) -> None:
+    """Lock accounts until the transaction ends."""
+    await run(link, _HOLD, {"users": list(users)})
+
+
 async def issue(
     link: Connection, keys: Keys, user: UUID, kind: str, address: str, seconds: int, flow: UUID | None = None
 ) -> Issued:
@@ -69,6 +77,7 @@ async def issue(
         flow: the sign-in by PKCE that it is part of.
     """
     made = Issued(("pkce_" if flow else "") + new_token(), f"{secrets.randbelow(10**6):06}")
+    await hold(link, user)
     values = {
         "id": uuid4(),
         "user": user,
@@ -85,6 +94,11 @@ async def issue(
 
 async def by_token(link: Connection, token: str, kinds: tuple[str, ...]) -> Row | None:
     """What a link's token was good for; it is used up."""
+    whose = "select user_id from auth.one_time_tokens where token_hash = %(hash)s"
+    found = await one(link, whose, {"hash": digest(token)})
+    if found is None:
+        return None
+    await hold(link, found["user_id"])
     return await one(link, _TAKE, {"hash": digest(token), "kinds": list(kinds)})
 
 
@@ -97,6 +111,7 @@ async def by_code(
         users: whose it may be.
         address: to which it was sent; empty: to any.
     """
+    await hold(link, *users)
     values = {"users": users, "kinds": list(kinds), "guesses": GUESSES, "address": address}
     found = await (await link.execute(_BY_USER.encode(), values)).fetchall()
     for row in found:

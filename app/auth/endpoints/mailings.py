@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
-
-import psycopg
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -17,8 +12,6 @@ from app.auth.context import Origin, Service, caller, origin, service
 from app.auth.database import Connection, Row
 from app.auth.errors import Refused, invalid
 from app.auth.outbox import Letter
-
-log = logging.getLogger("maia.auth")
 
 TOO_OFTEN = "over_email_send_rate_limit"
 
@@ -58,6 +51,7 @@ async def send(
         kind: ``signup``, ``magiclink``, ``recovery``, ``invite`` or ``reauthentication``.
         challenge: of a sign-in by PKCE.
     """
+    await onetime.hold(link, user["id"])
     token, letter, column = _KINDS[kind]
     flow = await flows.begin(link, user["id"], challenge, "otp")
     issued = await onetime.issue(link, service.keys, user["id"], token, to, service.policy.link_seconds, flow)
@@ -92,7 +86,8 @@ async def recover(request: Request) -> Response:
                 await send(me, link, user, "recovery", email, redirect=target, challenge=told)
                 await audit.add(link, user["id"], "recovery_asked", address=here.address)
 
-    return _afterwards(write)
+    me.later.begin(write)
+    return JSONResponse({})
 
 
 async def otp(request: Request) -> Response:
@@ -122,7 +117,8 @@ async def otp(request: Request) -> Response:
                 await send(me, link, user, kind, email, redirect=target, challenge=told)
                 await audit.add(link, user["id"], "link_asked", address=here.address)
 
-    return _afterwards(write)
+    me.later.begin(write)
+    return JSONResponse({})
 
 
 async def resend(request: Request) -> Response:
@@ -144,25 +140,15 @@ async def resend(request: Request) -> Response:
             if user is not None and kind == "email_change" and user["email_change"]:
                 await send_change(me, link, user, user["email_change"], target)
 
-    return _afterwards(write)
-
-
-def _afterwards(write: Callable[[], Awaitable[None]]) -> Response:
-    """An answer that does not wait for what only happens where there is an account: nobody can time it."""
-
-    async def logged() -> None:
-        try:
-            await write()
-        except (Refused, psycopg.Error) as error:
-            log.error("a mail that was asked for was not written: %s", type(error).__name__)
-
-    return JSONResponse({}, background=BackgroundTask(logged))
+    me.later.begin(write)
+    return JSONResponse({})
 
 
 async def send_change(
     service: Service, link: Connection, user: Row, new: str, redirect: str, challenge: tuple[str, str] | None = None
 ) -> None:
     """Mails to the former and to the new address; both have to agree."""
+    await onetime.hold(link, user["id"])
     flow = await flows.begin(link, user["id"], challenge, "email_change")
     ends = [(onetime.CHANGE_NEW, new)]
     if user["email"]:

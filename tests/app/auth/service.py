@@ -121,9 +121,10 @@ class Running:
 
     async def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"apikey": self.place.api_key("anon"), **more.pop("headers", {})}
-        return await self._http.request(
-            method, path, headers={k: v for k, v in headers.items() if v is not None}, **more
-        )
+        sent = {name: value for name, value in headers.items() if value is not None}
+        answer = await self._http.request(method, path, headers=sent, **more)
+        await self.state["service"].later.finish()
+        return answer
 
     def admin(self, method: str, path: str, **more: Any) -> httpx.Response:
         """With the service key."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import secrets
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from app.auth.later import Later
 from tests.app.auth.service import (
     ISSUER,
     PASSWORD,
@@ -26,6 +30,8 @@ from tests.app.auth.service import (
     sign_in,
     sign_up,
 )
+from tests.postgres import DATABASE
+from tests.system.mutations import until
 
 FORGED = {"host": "evil.example", "x-forwarded-host": "evil.example", "x-forwarded-proto": "http"}
 
@@ -149,6 +155,54 @@ def test_asking_for_a_mail_tells_nothing_of_who_has_an_account(mailing: Running,
     known = mailing.ask("POST", path, json={**told, "email": ada.email})
     unknown = mailing.ask("POST", path, json={**told, "email": address("nobody")})
     assert good(known) == good(unknown) == {}
+
+
+@pytest.mark.parametrize("path", ["/otp", "/recover", "/resend", "/signup", "/verify by link", "/verify by code"])
+def test_the_account_is_locked_before_its_tokens(place: Place, mailing: Running, path: str) -> None:
+    email = address()
+    good(sign_up(mailing, email))
+    good(mailing.ask("POST", "/recover", json={"email": email}))
+    mail = mailing.mails(email)[-1]
+    link = {"token_hash": parse_qs(urlsplit(mail["link"]).query)["token"][0], "type": "recovery"}
+    code = {"token": mail["code"], "email": email, "type": "recovery"}
+    told = {"/verify by link": link, "/verify by code": code}.get(path, {"email": email, "type": "signup"})
+    told = {"password": PASSWORD, **told} if path == "/signup" else told
+    waits = "select from pg_stat_activity where usename = 'auth_test' and wait_event_type = 'Lock'"
+    with place.postgres.connect(DATABASE) as other, ThreadPoolExecutor(1) as person:
+        other.execute("set local lock_timeout = '2s'")
+        other.execute("select from auth.users where email = %s for update", [email])
+        answer = person.submit(mailing.ask, "POST", path.split()[0], json=told)
+        until(lambda: bool(place.rows(waits)), "it waits for the account", patience=10)
+        touched = other.execute(
+            "update auth.one_time_tokens set updated_at = updated_at where relates_to = %s", [email]
+        ).rowcount
+        other.commit()
+        assert touched >= 2
+        assert answer.result(20).status_code == 200
+
+
+class Recorded(Later):
+    """Takes work and does not do it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+
+    def begin(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.taken += 1
+
+
+@pytest.mark.parametrize("path", ["/recover", "/otp", "/resend"])
+def test_the_answer_does_not_wait_for_the_mail(mailing: Running, path: str) -> None:
+    for email in (confirmed(mailing).email, address("nobody")):
+        before, kept, later = len(mailing.mails(email)), mailing.state["service"], Recorded()
+        mailing.state["service"] = dataclasses.replace(kept, later=later)
+        try:
+            good(mailing.ask("POST", path, json={"email": email, "type": "signup"}))
+        finally:
+            mailing.state["service"] = kept
+        assert later.taken == 1
+        assert len(mailing.mails(email)) == before
 
 
 def test_a_lost_password_is_replaced(mailing: Running) -> None:

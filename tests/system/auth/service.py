@@ -22,6 +22,8 @@ VERSION = {"X-Supabase-Api-Version": "2024-01-01"}
 """The form of errors that today's clients ask for."""
 LINK = re.compile(r"https?://[^\s\"'<>]+/verify\?[^\s\"'<>]+")
 CODE = re.compile(r"(?<![\w-])\d{6}(?![\w-])")
+UNREAD = re.compile(r"%00|%(?![0-9A-Fa-f]{2})")
+"""Addresses that no server can read: the gateway refuses them before it knows where they lead."""
 PATIENCE = 30
 """Seconds for one answer."""
 JSON = {"Content-Type": "application/json"}
@@ -217,6 +219,8 @@ def look(answer: httpx.Response) -> None:
     if answer.status_code < 400 or answer.request.method == "HEAD":
         return
     said = answer.text
+    if answer.status_code == 400 and UNREAD.search(str(answer.request.url)) and "<center>nginx</center>" in said:
+        return
     assert answer.headers["content-type"].partition(";")[0] == "application/json", f"{answer.headers}\n{said[:500]}"
     told = answer.json()
     more = {"weak_password"} if told.get("code") == "weak_password" else set()

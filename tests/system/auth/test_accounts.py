@@ -6,6 +6,7 @@ import statistics
 import time
 import unicodedata
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 import httpx
@@ -250,6 +251,20 @@ def test_of_two_sign_ups_with_one_address_neither_is_believed(service: Service) 
     if service.sign_in(email, OWNER).status_code != 200:
         assert service.send("PUT", "/user", token=session.access, json={"password": OWNER}).status_code == 200
         assert service.sign_in(email, OWNER).status_code == 200
+
+
+def test_mails_that_are_asked_for_at_once_do_not_wait_for_each_other(service: Service) -> None:
+    """Whatever writes a mail of an account takes what it changes in the same order."""
+    addresses = [address() for _ in range(4)]
+    asked: list[Ask] = [
+        lambda service, email: service.post("/otp", {"email": email}),
+        lambda service, email: service.sign_up(email, THIEF),
+        lambda service, email: service.post("/recover", {"email": email}),
+        lambda service, email: service.sign_up(email, OWNER),
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        turns = [pool.submit(ask, service, email) for _ in range(10) for email in addresses for ask in asked]
+    assert {turn.result().status_code for turn in turns} == {200}
 
 
 def test_who_signs_up_twice_has_one_password(service: Service) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
-import httpx
 import pytest
 
 from tests.system.auth.service import DOORS, JSON, PASSWORD, Service, look
@@ -44,9 +44,9 @@ def test_text_that_would_be_a_command_elsewhere(text: str, service: Service, tok
     service.send("PUT", "/user", token=token, content=told, headers=JSON)
     assert service.user(token).status_code == 200
     if text.isprintable() and text.isascii():
-        for path in (f"/admin/users/{text}", "/admin/users", "/verify"):
+        for path in (f"/admin/users/{quote(text, safe='')}", "/admin/users", "/verify"):
             asked = {"page": text, "per_page": text, "filter": text, "token": text, "type": text, "redirect_to": text}
-            service.send("GET", httpx.URL(path).raw_path.decode(), key=service.admin, token=service.admin, params=asked)
+            service.send("GET", path, key=service.admin, token=service.admin, params=asked)
     with service.database() as link:
         assert link.execute("select count(*) > 0 from auth.users").fetchone() == (True,)
 
@@ -94,9 +94,12 @@ def test_what_is_not_there(service: Service) -> None:
         assert service.send(method, path).status_code in (401, 403, 404, 405), path
 
 
-@pytest.mark.parametrize("path", ["/user/../admin/users", "/%2e%2e/admin/users", "/..%2fadmin/users", "/%00", "/%ff"])
+@pytest.mark.parametrize(
+    "path",
+    ["/user/../admin/users", "/%2e%2e/admin/users", "/..%2fadmin/users", "/%00", "/%ff", "/%", "/admin/users/%00"],
+)
 def test_a_way_around_leads_nowhere(path: str, service: Service) -> None:
-    """Some of these the gateway takes for addresses outside of the service; none is an account's."""
+    """The gateway takes some of these for addresses outside of the service, and some for none; none is an account's."""
     answer = service.http.get(f"{service.base}{path}", headers={"apikey": service.anon})
     assert answer.status_code in (400, 401, 403, 404)
     assert "email" not in answer.text
@@ -110,7 +113,7 @@ def test_a_page_that_is_none(query: str, service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "one", ["x", "0", "' or true", "00000000-0000-0000-0000-00000000000g", "%00", "..", "a" * 300], ids=range(7)
+    "one", ["x", "0", "' or true", "00000000-0000-0000-0000-00000000000g", "..", "a" * 300], ids=range(6)
 )
 def test_a_user_that_is_none(one: str, service: Service) -> None:
     for method in ("GET", "PUT", "DELETE"):
