@@ -106,8 +106,8 @@ def present(folder: Path) -> Path:
     edit(
         made,
         "infra/components/appliance.py",
-        "            self.parts[name] = Part(self.context, container, needs)\n",
-        '            self.parts[name] = Part(self.context, container, needs)\n        Note(str(site.root / "note"))\n',
+        "        self.parts: dict[str, Part] = {}\n",
+        '        Note(str(site.root / "note"))\n        self.parts: dict[str, Part] = {}\n',
     )
     edit(
         made,
