@@ -5,12 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
-from tests.bench import machine
 from tests.bench.machine import middle
-from tests.bench.page import BUSY, Promise
+from tests.bench.page import Promise, head
 
 
 @dataclass(frozen=True)
@@ -57,25 +55,15 @@ def write(found: Found, *, rounds: int, load: float, cost: int, clients: int) ->
         Promise("a token checked by `app.common`, as multiple of the bare library",
                 rate("bare library") / rate("app.common"), 1.2, "times"),
     ]  # fmt: skip
-    missed = [promise.what for promise in promises if not promise.kept]
-    busy = f" The machine had other work: its load was {load:.1f} at the start." if load > BUSY else ""
+    how = (
+        "medians, with what is compared taken in turns in the same run; "
+        "the load comes from the same processors as the answers"
+    )
+    of = f"bcrypt at cost {cost}, {clients} connections"
     workers = ", ".join(f"{size:.0f}" for size in sorted(found.workers, reverse=True))
     return "\n".join(
         [
-            "# Benchmarks of the auth service",
-            "",
-            "Written by `python -m tests.bench.auth`; medians, with what is compared taken in turns in the same run.",
-            "The load comes from the same processors as the answers.",
-            "",
-            f"**{datetime.now(UTC):%Y-%m-%d %H:%M} UTC**, {machine.describe()}; bcrypt at cost {cost}, {clients}",
-            f"connections; rounds: {rounds}.{busy}",
-            "",
-            "Missed: " + "; ".join(missed) + "." if missed else "Every target is kept.",
-            "",
-            "| what | found | target | |",
-            "|---|---:|---:|---|",
-            *(promise.row for promise in promises),
-            "",
+            *head("Benchmarks of the auth service", "tests.bench.auth", how, of, promises, rounds=rounds, load=load),
             "## In numbers",
             "",
             "| what | a second | 99 of 100 within |",

@@ -72,7 +72,9 @@ class Times:
 class Connection(asyncio.Protocol):
     """Sends, waits, notes the time, and begins again until it is told to stop."""
 
-    def __init__(self, order: Order, requests: Sequence[Request], times: Times) -> None:
+    def __init__(self, order: Order, trusted: ssl.SSLContext | None, requests: Sequence[Request], times: Times) -> None:
+        self._order = order
+        self._trusted = trusted
         self._host = f"{order.name or order.host}:{order.port}"
         self._requests = list(requests)
         self._bodies = [dict(request.body or {}) for request in requests]
@@ -81,8 +83,20 @@ class Connection(asyncio.Protocol):
         self._data = b""
         self._began = 0.0
         self._transport: asyncio.Transport | None = None
+        self._closes = False
+        self._opening: asyncio.Task[None] | None = None
         self.stopping = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> None:
+        """Connect, and begin."""
+        await asyncio.get_running_loop().create_connection(
+            lambda: self,
+            self._order.host,
+            self._order.port,
+            ssl=self._trusted,
+            server_hostname=self._order.name if self._trusted else None,
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -90,7 +104,12 @@ class Connection(asyncio.Protocol):
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.ended.done():
+        if self.ended.done():
+            return
+        if self._closes:
+            self._closes = False
+            self._opening = asyncio.get_running_loop().create_task(self.open())
+        else:
             self.ended.set_exception(exc or ConnectionError("the server closed the connection"))
 
     def data_received(self, data: bytes) -> None:
@@ -103,8 +122,11 @@ class Connection(asyncio.Protocol):
             return
         self._note(head[9:12].decode(), body)
         self._data = b""
+        # As nginx does after a thousand requests.
+        self._closes = b"connection: close" in head.lower()
         if self.stopping:
             self.ended.set_result(None)
+        if self.stopping or self._closes:
             assert self._transport
             self._transport.close()
         else:
@@ -137,20 +159,10 @@ async def carry_out(order: Order) -> Times:
     """Every connection at work at once."""
     times = Times()
     trusted = ssl.create_default_context(cafile=order.ca) if order.ca else None
-    loop = asyncio.get_running_loop()
+    made = [Connection(order, trusted, requests, times) for requests in order.clients]
     began = time.perf_counter()
-    made = [
-        (
-            await loop.create_connection(
-                lambda requests=requests: Connection(order, requests, times),
-                order.host,
-                order.port,
-                ssl=trusted,
-                server_hostname=order.name if trusted else None,
-            )
-        )[1]
-        for requests in order.clients
-    ]
+    for connection in made:
+        await connection.open()
     await asyncio.sleep(order.seconds)
     for connection in made:
         connection.stopping = True
