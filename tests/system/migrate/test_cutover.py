@@ -144,6 +144,7 @@ def test_a_source_that_is_written_to_although_it_is_frozen_serves_on(
                 link.execute("set default_transaction_read_only = off")
                 link.execute(change.encode())
 
+    allow(ready)
     assert sync(ready, appliance, TARGET).verify().same
     with pytest.raises(Refused, match="was written to after it was frozen: the source serves on"):
         turn(sync(ready, appliance, TARGET, say)).cutover()
@@ -164,6 +165,7 @@ def test_a_source_that_is_written_to_although_it_is_frozen_serves_on(
 def test_killed_in_cutover_and_in_rollback_the_same_goes_on(
     ready: Project, appliance: Server, cutover: str, rollback: str
 ) -> None:
+    allow(ready)
     found = sync(ready, appliance, TARGET)
     once(found)
     assert found.verify().same
