@@ -100,13 +100,15 @@ class Limits:
         """
         await self._ask(name, subject, "", "over_request_rate_limit")
 
-    async def forget(self, name: str, subject: str) -> None:
-        """Begin the window anew."""
-        self._own.pop(self._key(name, subject), None)
+    async def forget(self, subject: str, *names: str) -> None:
+        """Begin its windows of these names anew."""
+        keys = [self._key(name, subject) for name in names]
+        for key in keys:
+            self._own.pop(key, None)
         if time.monotonic() < self._away_until:
             return
         try:
-            await self.redis.delete(self._key(name, subject))
+            await self.redis.delete(*keys)
         except (RedisError, OSError):
             self._away_until = time.monotonic() + PAUSE
 

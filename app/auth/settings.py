@@ -54,6 +54,9 @@ LIMITS = {
     "password_account": (10, 300),
 }
 """How often something may happen, and in how many seconds. ``pair`` is one account from one address."""
+SIGN_IN = ("sign_in_account", "sign_in_day")
+FACTOR = ("factor_account", "factor_day")
+"""Limits of guessing that are counted together, and forgotten together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ select {COLUMNS} from auth.users u
 where u.email = %(email)s and not u.is_sso_user and u.deleted_at is null
 """  # noqa: S608 - constants
 LISTED = f"""
-select {COLUMNS}, count(*) over () as total from auth.users u where u.deleted_at is null
+select {COLUMNS} from auth.users u where u.deleted_at is null
 order by u.created_at desc, u.id limit %(limit)s offset %(offset)s
 """  # noqa: S608 - constants
 LIVE = f"""

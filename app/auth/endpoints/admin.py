@@ -17,6 +17,7 @@ from app.auth.bodies import Body
 from app.auth.context import Service, origin, require_admin, service
 from app.auth.database import Connection, Row, every, run
 from app.auth.errors import Refused, invalid
+from app.auth.settings import FACTOR, SIGN_IN
 
 PAGE = 50
 PAGE_LONGEST = 1000
@@ -162,10 +163,8 @@ async def unlock(request: Request) -> Response:
     async with me.database.transaction() as link:
         found = await _found(link, user)
         await audit.add(link, user, "unlocked", address=origin(request).address, by=BY)
-    for name in ("sign_in_account", "sign_in_day", "verify_account"):
-        await me.limits.forget(name, found["email"] or "")
-    for name in ("factor_account", "factor_day", "password_account"):
-        await me.limits.forget(name, str(user))
+    await me.limits.forget(found["email"] or "", *SIGN_IN, "verify_account")
+    await me.limits.forget(str(user), *FACTOR, "password_account")
     return JSONResponse({})
 
 

@@ -14,6 +14,7 @@ from app.auth.bodies import identity
 from app.auth.context import caller, origin, service
 from app.auth.database import Row
 from app.auth.errors import Refused, invalid
+from app.auth.settings import FACTOR
 
 
 async def enroll(request: Request) -> Response:
@@ -57,7 +58,7 @@ async def verify(request: Request) -> Response:
     told, code = body.identity("challenge_id"), body.text("code", longest=64)
     if told is None or not code:
         raise invalid("challenge_id and code are required")
-    for name in ("factor_account", "factor_day"):
+    for name in FACTOR:
         await me.limits.count(name, str(who.user))
     async with me.database.transaction() as link:
         await sessions.live(me, link, who)
@@ -80,8 +81,7 @@ async def verify(request: Request) -> Response:
     metrics.SIGN_INS.labels("totp", "done" if good else "refused").inc()
     if not good:
         raise Refused(422, "mfa_verification_failed", "Invalid TOTP code entered")
-    for name in ("factor_account", "factor_day"):
-        await me.limits.forget(name, str(who.user))
+    await me.limits.forget(str(who.user), *FACTOR)
     return JSONResponse(sessions.answer(me, opened))
 
 

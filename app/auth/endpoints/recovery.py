@@ -9,6 +9,7 @@ from app.auth import audit, bodies, factors, metrics, sessions
 from app.auth.context import Service, caller, origin, service
 from app.auth.database import Connection, Row
 from app.auth.errors import Refused
+from app.auth.settings import FACTOR
 from app.auth.tokens import Caller
 
 KIND = "recovery_code"
@@ -50,8 +51,7 @@ async def regenerate(request: Request) -> Response:
         held = await factors.codes_of(link, who.user)
         codes = await factors.new_codes(link, me.keys, who.user, held["id"])
         await audit.add(link, who.user, "recovery_codes_made", address=here.address, actor=who.user)
-    for name in ("factor_account", "factor_day"):
-        await me.limits.forget(name, str(who.user))
+    await me.limits.forget(str(who.user), *FACTOR)
     return _shown(str(held["id"]), held["friendly_name"], codes)
 
 
@@ -61,7 +61,7 @@ async def verify(request: Request) -> Response:
     code = body.text("code", longest=200)
     if not code:
         raise Refused(422, "mfa_verification_failed", "Invalid recovery code entered")
-    for name in ("factor_account", "factor_day"):
+    for name in FACTOR:
         await me.limits.count(name, str(who.user), code="mfa_recovery_codes_locked")
     async with me.database.transaction() as link:
         await sessions.live(me, link, who)
@@ -73,8 +73,7 @@ async def verify(request: Request) -> Response:
     metrics.SIGN_INS.labels("recovery_code", "done" if good else "refused").inc()
     if not good:
         raise Refused(422, "mfa_verification_failed", "Invalid recovery code entered")
-    for name in ("factor_account", "factor_day"):
-        await me.limits.forget(name, str(who.user))
+    await me.limits.forget(str(who.user), *FACTOR)
     return JSONResponse(sessions.answer(me, opened))
 
 

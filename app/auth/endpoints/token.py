@@ -10,6 +10,7 @@ from app.auth.context import Origin, Service, origin, service
 from app.auth.database import Row, run
 from app.auth.endpoints import absent
 from app.auth.errors import Refused, invalid
+from app.auth.settings import SIGN_IN
 
 
 async def token(request: Request) -> Response:
@@ -36,8 +37,8 @@ async def by_password(service: Service, body: bodies.Body, origin: Origin) -> se
     pair = f"{email} {origin.address}"
     await service.limits.count("sign_in_address", origin.address or "")
     await service.limits.count("sign_in_pair", pair)
-    await service.limits.count("sign_in_account", email)
-    await service.limits.count("sign_in_day", email)
+    for name in SIGN_IN:
+        await service.limits.count(name, email)
     async with service.database.connection() as link:
         found = await users.by_mail(link, email)
     known = found["encrypted_password"] if found else None
@@ -57,9 +58,8 @@ async def by_password(service: Service, body: bodies.Body, origin: Origin) -> se
     known = await _stronger(service, found, password)
     async with service.database.transaction() as link:
         opened = await sessions.opened(link, found["id"], "password", origin, password=known)
-    await service.limits.forget("sign_in_pair", pair)
-    for name in ("sign_in_account", "sign_in_day"):
-        await service.limits.forget(name, email)
+    await service.limits.forget(pair, "sign_in_pair")
+    await service.limits.forget(email, *SIGN_IN)
     metrics.SIGN_INS.labels("password", "done").inc()
     return opened
 
