@@ -7,9 +7,7 @@ test: figures belong to the machine and the day, which the page names.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 from infra import atomic
@@ -25,10 +23,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round of each, to see that it works")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page to write")
     args = parser.parse_args()
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
+    say = machine.clock()
 
     rounds = 1 if args.quick else 3
     load = machine.load()

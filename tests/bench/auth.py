@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -73,10 +72,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round of each, to see that it works")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page to write")
     args = parser.parse_args()
-    began, busy = time.monotonic(), machine.load()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
+    say, busy = machine.clock(), machine.load()
 
     rounds, seconds = (1, 3.0) if args.quick else (3, 10.0)
     with tempfile.TemporaryDirectory(prefix="maia-bench-") as folder, _stack(Path(folder) / "site", say) as stack:

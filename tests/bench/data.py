@@ -7,9 +7,7 @@ It brings up a stack of its own and removes it again.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +80,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=1000, help=f"of {EACH} memories each")
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
-    began, load = time.monotonic(), machine.load()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
+    say, load = machine.clock(), machine.load()
 
     with tempfile.TemporaryDirectory(prefix="maia-bench-") as folder:
         values = {"version": 1, "subnet": "10.87.0.0/20", "gateway": {"names": ["localhost"], "https": 37443}}

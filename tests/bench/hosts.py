@@ -11,7 +11,6 @@ import os
 import re
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -71,10 +70,7 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help="leave out what three servers cost")
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
-    began, load = time.monotonic(), machine.load()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
+    say, load = machine.clock(), machine.load()
 
     with tempfile.TemporaryDirectory(prefix="maia-bench-") as folder:
         with _servers(Site(Path(folder) / "site"), ("alone",) if args.one else tuple(STACKS), say) as made:

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,16 @@ def describe() -> str:
 def load() -> float:
     """Processes that wanted a processor during the last minute."""
     return os.getloadavg()[0]
+
+
+def clock() -> Callable[[str], None]:
+    """What tells a person how far a benchmark is, and since when it runs."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def timed(action: Callable[[], Any]) -> float:

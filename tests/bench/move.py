@@ -279,10 +279,7 @@ def main() -> None:
     parser.add_argument("--only", choices=[OURS, DUMP, PLAIN, COPYDB], action="append", help="no page is written")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page to write")
     args = parser.parse_args()
-    began, load = time.monotonic(), machine.load()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
+    say, load = machine.clock(), machine.load()
 
     sizes = sorted(args.sizes)
     with tempfile.TemporaryDirectory(prefix="maia-bench-") as folder, bench(Path(folder), say) as prepared:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -40,10 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
-    began, load = time.monotonic(), machine.load()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f}s] {text}", file=sys.stderr, flush=True)
+    say, load = machine.clock(), machine.load()
 
     with tempfile.TemporaryDirectory(prefix="maia-bench-") as folder:
         values = {"version": 1, "subnet": "10.87.0.0/20", "gateway": {"names": ["localhost"], "https": 37443}}
