@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import psycopg
@@ -86,8 +86,25 @@ def given(told: dict[str, Any]) -> Iterator[Service]:
         )
 
 
+class _Trust(ssl.SSLContext):
+    """What is trusted, for connections that many threads open at once.
+
+    httpx tells it the protocols anew for each connection, while another thread's handshake reads them: nginx was sent
+    half of them once. They are set here, before there is a thread.
+    """
+
+    def __new__(cls, protocol: int, ca: str) -> Self:
+        made = super().__new__(cls, protocol)
+        made.load_verify_locations(ca)
+        ssl.SSLContext.set_alpn_protocols(made, ["http/1.1"])
+        return made
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        pass
+
+
 def _asked(ca: str | None) -> httpx.Client:
-    trusted = ssl.create_default_context(cafile=ca) if ca else True
+    trusted = _Trust(ssl.PROTOCOL_TLS_CLIENT, ca) if ca else True
     return httpx.Client(verify=trusted, trust_env=False, timeout=known.PATIENCE)
 
 
